@@ -1,0 +1,113 @@
+package bus_test
+
+import (
+	"fmt"
+	"strconv"
+	"testing"
+
+	"github.com/pgbell/pgbell/bus"
+)
+
+// Cost of an Emit to n readers of one scope that keep up.
+func BenchmarkEmitToSubscribers(b *testing.B) {
+	for _, n := range []int{0, 1, 1000, 100_000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			x := newBus(b, bus.Config{})
+			subs := make([]*bus.Subscription, n)
+			for i := range subs {
+				subs[i] = x.Subscribe([]string{"a"}, as(strconv.Itoa(i)))
+			}
+			defer x.CloseAll()
+			e := bus.ChangeEvent{Scope: "a", Op: bus.OpUpdate}
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				x.Emit(e)
+				if i%200 == 199 {
+					b.StopTimer()
+					for _, s := range subs {
+						drain(s)
+					}
+					b.StartTimer()
+				}
+			}
+		})
+	}
+}
+
+// Emit to a scope whose readers do not read: each delivery is a drop.
+func BenchmarkEmitToFullQueues(b *testing.B) {
+	x := newBus(b, bus.Config{QueueSize: 1})
+	for range 1000 {
+		x.Subscribe([]string{"a"}, bus.Options{})
+	}
+	defer x.CloseAll()
+	e := bus.ChangeEvent{Scope: "a"}
+	x.Emit(e)
+	b.ReportAllocs()
+	for b.Loop() {
+		x.Emit(e)
+	}
+}
+
+// Emit and read, over 100,000 scopes of a subscriber each.
+func BenchmarkEmitOver100000Scopes(b *testing.B) {
+	x := newBus(b, bus.Config{})
+	scopes := make([]string, 100_000)
+	subs := make([]*bus.Subscription, len(scopes))
+	for i := range scopes {
+		scopes[i] = fmt.Sprint("scope:", i)
+		subs[i] = x.Subscribe(scopes[i:i+1], bus.Options{})
+	}
+	defer x.CloseAll()
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		k := i * 7919 % len(scopes)
+		x.Emit(bus.ChangeEvent{Scope: scopes[k]})
+		subs[k].TryNext()
+	}
+}
+
+// Emit to one user, and read, with so many subscribers on the scope.
+func BenchmarkEmitToOneUserAmong(b *testing.B) {
+	for _, n := range []int{1, 10_000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			x := newBus(b, bus.Config{})
+			subs := make([]*bus.Subscription, n)
+			for i := range subs {
+				subs[i] = x.Subscribe([]string{"a"}, as(strconv.Itoa(i)))
+			}
+			defer x.CloseAll()
+			e := bus.ChangeEvent{Scope: "a", Audience: bus.Only(strconv.Itoa(n / 2))}
+			b.ReportAllocs()
+			for b.Loop() {
+				x.Emit(e)
+				subs[n/2].TryNext()
+			}
+		})
+	}
+}
+
+func BenchmarkSubscribeAndClose(b *testing.B) {
+	x := newBus(b, bus.Config{})
+	for i := range 10_000 {
+		x.Subscribe([]string{"a", strconv.Itoa(i)}, as(strconv.Itoa(i)))
+	}
+	defer x.CloseAll()
+	scopes := []string{"a", "b", "c"}
+	b.ReportAllocs()
+	for b.Loop() {
+		x.Subscribe(scopes, as("alice")).Close()
+	}
+}
+
+func BenchmarkResetOf10000Scopes(b *testing.B) {
+	x := newBus(b, bus.Config{})
+	for i := range 10_000 {
+		x.Subscribe([]string{strconv.Itoa(i)}, bus.Options{})
+	}
+	defer x.CloseAll()
+	b.ReportAllocs()
+	for b.Loop() {
+		x.Reset(nil, bus.ChangeEvent{})
+	}
+}
