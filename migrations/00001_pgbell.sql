@@ -1,0 +1,1251 @@
+-- Schema pgbell, version 1. One migration, so that pgbell is installed whole or
+-- not at all. In this order:
+--
+--   cursor      what a snapshot sees, as a text
+--   journal     the changes of durable feeds, their order, their retention
+--   scopes      percent-encoding and scope templates
+--   bell        the notification, the reset
+--   feeds       the attached tables
+--   generator   one trigger function per feed, of static SQL
+--   attach      attach, detach, the view feeds
+--   publish     an app's own event
+--   disconnect  the end of a user's streams
+--
+-- What runs inside a user's write is the function that the generator makes, and
+-- what that calls: pgbell.scope_value, .percent_encode, .record, .record_reset
+-- and .ring. Keep those short: their cost is the writer's, and so are their
+-- errors.
+
+-- +goose Up
+
+create schema if not exists pgbell;
+revoke all on schema pgbell from public;
+grant usage on schema pgbell to public; -- for pgbell.cursor(); all else is revoked below
+
+-------------------------------------------------------------------------------
+-- cursor
+-------------------------------------------------------------------------------
+
+-- Postgres empties an unlogged table in crash recovery and on promotion of a
+-- standby, the very events after which a server may use transaction ids again:
+-- a mark in it tells one incarnation from the next, even when the postmaster
+-- outlived the crash of a backend. The listener writes a new mark when there is
+-- none. https://www.postgresql.org/docs/current/sql-createtable.html (UNLOGGED)
+create unlogged table pgbell.incarnation (
+    one  boolean primary key default true check (one),
+    mark text not null default gen_random_uuid()::text
+);
+insert into pgbell.incarnation default values;
+
+-- SECURITY DEFINER, as rotate is, so that the listener's role writes no table.
+create function pgbell.mark_incarnation() returns void
+language sql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    insert into pgbell.incarnation (one) select true where not exists (select from pgbell.incarnation) on conflict do nothing
+$$;
+
+-- What this snapshot sees. STABLE, so that it uses the snapshot of the query
+-- that calls it. SECURITY DEFINER, since it is open to PUBLIC and reads a table.
+-- In at most 256 bytes, for headers: an older cursor is as right, with some repeats.
+-- +goose StatementBegin
+create function pgbell.cursor() returns text
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    snap text := pg_current_snapshot()::text;
+    own  xid8 := pg_current_xact_id_if_assigned();
+    mark text;
+    kept text;
+begin
+    if own < pg_snapshot_xmax(snap::pg_snapshot) then
+        -- A snapshot leaves out its own transaction, which is not over: it may yet write.
+        snap := format('%s:%s:%s', split_part(snap, ':', 1), split_part(snap, ':', 2),
+            (select string_agg(x.x::text, ',' order by x.x) from (select pg_snapshot_xip(snap::pg_snapshot) union select own) x (x)));
+    end if;
+    if pg_is_in_recovery() then
+        mark := 'standby'; -- an unlogged table cannot be read there; a cursor of a standby fits no primary
+    else
+        -- Without a mark, between a crash and the listener's next one, it's a cursor that fits nothing.
+        -- The oids, since a database restored from a dump, or made from this one as template, has the mark, too.
+        mark := coalesce((select concat_ws('/', i.mark, i.tableoid, d.oid) from pgbell.incarnation i, pg_database d where d.datname = current_database()),
+            gen_random_uuid()::text);
+    end if;
+    if length(snap) > 240 then
+        -- What comes before the first running transaction that doesn't fit is kept as it is.
+        kept := substring(left(split_part(snap, ':', 3), 190) from '(.*),');
+        snap := format('%s:%s:%s', split_part(snap, ':', 1), split_part(substr(split_part(snap, ':', 3), length(kept) + 2), ',', 1), kept);
+    end if;
+    return left(md5(concat_ws('/', mark, extract(epoch from pg_postmaster_start_time()))), 8) || '-' || snap;
+end $$;
+-- +goose StatementEnd
+
+-------------------------------------------------------------------------------
+-- journal
+-------------------------------------------------------------------------------
+
+-- The changes since cursor C are the rows whose transaction C does not see, in
+-- the order of (seq, part). A number is drawn at the end of the statement, when
+-- its row locks are held: the changes of one row are numbered in the order in
+-- which they commit. One statement has one seq, its parts up to 500 changes
+-- each.
+create sequence pgbell.journal_seq;
+
+-- The partition that is written now: its last_value. A sequence, since that is
+-- read outside MVCC: all writers see a switch at once.
+create sequence pgbell.journal_slot minvalue 0 maxvalue 1;
+select setval('pgbell.journal_slot', 0);
+
+create table pgbell.journal (
+    slot    smallint not null,
+    seq     bigint not null,
+    part    integer not null default 0,
+    xid     xid8 not null default pg_current_xact_id(),
+    at      timestamptz not null default clock_timestamp(),
+    tbl     text,           -- quoted and with its schema; null for publish
+    op      text not null,  -- insert, update, delete, reset, publish; attach, detach, disconnect
+    origin  text,
+    changes text not null   -- JSON (as text: checking it is no job of the writer's): an array of changes, or an object for reset, attach, detach, disconnect
+) partition by list (slot);
+
+-- +goose StatementBegin
+do $$
+begin
+    for i in 0..1 loop
+        execute format('create table pgbell.journal_%s partition of pgbell.journal for values in (%s) with (autovacuum_enabled = false)', i, i);
+        execute format('create index on pgbell.journal_%s (xid, seq)', i);
+    end loop;
+end $$;
+-- +goose StatementEnd
+
+-- Where the journal stands in its rotation, one row. floor: a cursor is good for
+-- reading as long as its xmin is not below.
+create table pgbell.journal_state (
+    one      boolean primary key default true check (one),
+    floor    xid8 not null default '0',
+    since    timestamptz not null default now(), -- when the current slot took over
+    fence    xid8,                               -- none from here on writes to the other slot
+    quiet_at timestamptz default now()           -- when all below the fence were seen to be over
+);
+insert into pgbell.journal_state default values;
+
+-- One step of the rotation, at most; does nothing when none is due or another
+-- session is at it. One slot is written while the other rests for at least the
+-- retention, then is truncated and takes over: nothing is deleted row by row. A
+-- rest counts from when every transaction that may have written to the slot was
+-- over, so that a long one only makes the journal longer.
+-- +goose StatementBegin
+create function pgbell.rotate(retention interval default '1 hour') returns text
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '200ms'
+as $$
+declare
+    state   pgbell.journal_state;
+    current int;
+    resting text;
+    top     xid8;
+begin
+    -- A row, not an advisory lock: anybody could hold that, and the journal would only grow.
+    select s.* into state from pgbell.journal_state s for update skip locked;
+    if not found then
+        return 'busy';
+    end if;
+    select q.last_value into current from pgbell.journal_slot q;
+    resting := 'pgbell.journal_' || 1 - current;
+
+    if state.quiet_at is null then
+        -- Set one step after the switch: who looked up the slot just before it has an id by now.
+        if state.fence is null then
+            update pgbell.journal_state set fence = pg_current_xact_id();
+            return 'waiting for transactions';
+        elsif pg_snapshot_xmin(pg_current_snapshot()) < state.fence then
+            return 'waiting for transactions';
+        end if;
+        update pgbell.journal_state set quiet_at = clock_timestamp();
+        return 'resting';
+    end if;
+
+    execute format('select xid from %s order by xid desc limit 1', resting) into top;
+    if top is not null then
+        if state.quiet_at + retention > clock_timestamp() then
+            return 'resting';
+        end if;
+        -- Nobody writes there: only a reader can be in the way, and not for long.
+        begin
+            execute format('lock table %s in access exclusive mode', resting);
+        exception when lock_not_available then
+            return 'waiting for readers';
+        end;
+        execute format('select xid from %s order by xid desc limit 1', resting) into top;
+        update pgbell.journal_state s set floor = greatest(s.floor, (top::text::numeric + 1)::text::xid8);
+        execute format('truncate %s', resting);
+        return 'truncated';
+    end if;
+
+    if state.since + retention / 2 > clock_timestamp()
+        or not exists (select from pgbell.journal j where j.slot = current)
+    then
+        return 'fresh';
+    end if;
+    perform setval('pgbell.journal_slot', 1 - current);
+    update pgbell.journal_state
+    set since = clock_timestamp(), fence = null, quiet_at = null;
+    return 'switched';
+end $$;
+-- +goose StatementEnd
+
+-------------------------------------------------------------------------------
+-- scopes
+-------------------------------------------------------------------------------
+
+-- Bytes outside A-Za-z0-9_.:@/+=~- as %XX, so that no value can forge a frame,
+-- break an htmx trigger, or need quoting in JSON.
+create function pgbell.percent_encode(value text) returns text
+language sql immutable strict parallel safe
+as $$
+    select coalesce(string_agg(
+        case when b between 97 and 122 or b between 65 and 90 or b between 43 and 58 and b <> 44 or b in (61, 64, 95, 126)
+            then chr(b) else '%' || upper(lpad(to_hex(b), 2, '0')) end, '' order by i), '')
+    from convert_to(value, case getdatabaseencoding() when 'SQL_ASCII' then 'SQL_ASCII' else 'UTF8' end) bytes,
+        generate_series(0, octet_length(bytes) - 1) i,
+        get_byte(bytes, i) b
+$$;
+
+-- The same, but what is percent-encoded already stays so.
+create function pgbell.canonical_scope(scope text) returns text
+language sql immutable strict parallel safe
+as $$
+    select coalesce(string_agg(
+        case when m[1] ~ '^%[0-9A-Fa-f]{2}$' then upper(m[1]) else pgbell.percent_encode(m[1]) end, '' order by i), '')
+    from regexp_matches(scope, '%[0-9A-Fa-f]{2}|%|[^%]+', 'g') with ordinality matches (m, i)
+$$;
+
+-- A column's value inside a scope. One that is too long for a scope is null; the
+-- length is asked first, for it needs no look at a value stored out of line.
+create function pgbell.scope_value(value text) returns text
+language sql immutable parallel safe
+as $$
+    select case
+        when octet_length(value) > 256 then null
+        when value collate "C" ~ '[^A-Za-z0-9_.:@/+=~-]' then pgbell.percent_encode(value)
+        else value
+    end
+$$;
+
+-- Names that a stream uses itself.
+create function pgbell.reserved_scopes() returns text[]
+language sql immutable parallel safe
+as $$ select '{"",open,error,message,ready,close}'::text[] $$;
+
+-- literals has one element more than columns: literal, column, literal, ...
+-- +goose StatementBegin
+create function pgbell.parse_template(template text, out literals text[], out columns text[])
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    rest    text := template;
+    piece   text;
+    literal text := '';
+begin
+    literals := '{}';
+    columns := '{}';
+    while rest <> '' loop
+        piece := substring(rest from '^(\{\{|\}\}|\{[^{}][^}]*\}|\{\}|[^{}]+)');
+        if piece is null then
+            raise exception 'scope template "%": the brace in front of "%" is not closed or closes nothing', template, left(substr(rest, 2), 20)
+                using errcode = 'invalid_parameter_value', hint = 'A column stands in braces, {project_id}; a literal brace is written twice, {{ or }}.';
+        end if;
+        rest := substr(rest, length(piece) + 1);
+        if piece in ('{{', '}}') then
+            literal := literal || left(piece, 1);
+        elsif piece = '{}' then
+            raise exception 'scope template "%": there is no column name in the braces', template
+                using errcode = 'invalid_parameter_value', hint = 'A column stands in braces: {project_id}.';
+        elsif piece like '{%' then
+            literals := literals || pgbell.canonical_scope(literal);
+            columns := columns || substr(piece, 2, length(piece) - 2);
+            literal := '';
+        else
+            literal := literal || piece;
+        end if;
+    end loop;
+    literals := literals || pgbell.canonical_scope(literal);
+end $$;
+-- +goose StatementEnd
+
+-------------------------------------------------------------------------------
+-- bell
+-------------------------------------------------------------------------------
+
+-- These run inside a user's write, called by functions whose search_path is
+-- pinned; they do not pin it again, which costs as much as what they do.
+
+-- Rings for a durable feed. scopes is the inside of a JSON array of strings, and
+-- left out where it makes the payload longer than 7,900 bytes. It doesn't ring at
+-- all once the server's notification queue is half full, since a full one makes
+-- commits fail: a durable feed loses nothing by that but speed.
+-- +goose StatementBegin
+create function pgbell.ring(tbl text, op text, scopes text) returns void
+language plpgsql
+as $$
+declare
+    head    constant text := concat('{"v":1,"table":', coalesce(to_json(tbl)::text, 'null'), ',"op":"', op, '","scopes":');
+    payload text;
+begin
+    if pg_notification_queue_usage() > 0.5 then
+        return;
+    end if;
+    if strpos(scopes, '","') > 0 then
+        select string_agg(distinct u, '","') into scopes from unnest(string_to_array(scopes, '","')) u;
+    end if;
+    payload := head || '["' || nullif(scopes, '') || '"]}';
+    perform pg_notify('pgbell', case when octet_length(payload) <= 7900 then payload else head || 'null}' end);
+end $$;
+-- +goose StatementEnd
+
+-- Rings for a feed that is not durable, with all that there is to know of one
+-- change. One that doesn't fit becomes a reset of the feed's scopes. The time
+-- keeps Postgres from folding equal notifications: of in, out, in again, the
+-- last must not be the one that is missing.
+-- +goose StatementBegin
+create function pgbell.ring_change(tbl text, op text, origin text, change text, templates text[]) returns void
+language plpgsql
+as $$
+declare
+    payload constant text := concat('{"v":1,"table":', to_json(tbl), ',"op":"', op, '",', '"origin":' || to_json(origin)::text || ',',
+        '"at":', to_json(clock_timestamp() at time zone 'UTC'), ',', substr(change, 2));
+begin
+    if octet_length(payload) <= 7900 then
+        perform pg_notify('pgbell', payload);
+    else
+        perform pg_notify('pgbell', pgbell.reset_payload(tbl, op, templates, 'too large'));
+    end if;
+end $$;
+-- +goose StatementEnd
+
+create function pgbell.reset_payload(tbl text, op text, templates text[], reason text) returns text
+language sql immutable
+as $$
+    select case when octet_length(whole) <= 7900 then whole else head || '}' end
+    from format('{"v":1,"table":%s,"op":"%s","scopes":null,"reason":"%s"', to_json(tbl), op, reason) head,
+        concat(head, ',"templates":', to_json(templates), '}') whole
+$$;
+
+-- Writes changes to the journal: those of one statement under one seq.
+-- +goose StatementBegin
+create function pgbell.record(seq bigint, part integer, tbl text, op text, origin text, changes text) returns void
+language plpgsql
+as $$
+begin
+    insert into pgbell.journal (slot, seq, part, tbl, op, origin, changes)
+    values ((select q.last_value from pgbell.journal_slot q),
+        record.seq, record.part, record.tbl, record.op, record.origin, record.changes);
+end $$;
+-- +goose StatementEnd
+
+-- Where to record what a statement changed, if triggers of the user's wrote to
+-- its table in this transaction: since is the last seq that the transaction had
+-- drawn before the statement began. What has a later one is recorded already, but
+-- happened after what the statement itself did, which is only heard of at its
+-- end: that goes in front of it. Only the order of a key that is inserted and
+-- removed is not certain, for the removal may have made room.
+-- +goose StatementBegin
+create function pgbell.place(tbl text, op text, inout unsure boolean, changes text[], since bigint, out seq bigint, out part integer)
+language plpgsql
+as $$
+begin
+    select j.seq, greatest(j.part::bigint - case when place.changes[2] is null then 1 else 100000 end, -2147483648)
+    into place.seq, place.part
+    from pgbell.journal j
+    where j.xid = pg_current_xact_id() and j.seq > coalesce(since, 0) and j.tbl = place.tbl
+    order by j.seq, j.part limit 1;
+    unsure := unsure or op = 'insert' and place.seq is not null and exists (
+        select from pgbell.journal j, unnest(place.changes) c (c), substring(c.c from '"key":[{].*?[}](?=,"data":|[}]$)') k (k)
+        where j.xid = pg_current_xact_id() and j.seq > coalesce(since, 0) and j.tbl = place.tbl
+            and (j.op = 'delete' and strpos(j.changes, k.k) > 0
+                or j.op = 'update' and strpos(j.changes, k.k || '}') > 0 and strpos(j.changes, k.k || ',') = 0 -- of the old side alone
+                or j.op in ('delete', 'update') and cardinality(place.changes) >= 500)); -- there may be more
+    place.part := coalesce(place.part, 0);
+    place.seq := coalesce(place.seq, nextval('pgbell.journal_seq'));
+end $$;
+-- +goose StatementEnd
+
+-- A reset for every scope that templates can produce. A transaction that gives
+-- rise to the same one again and again (row by row, partition by partition)
+-- records it once.
+-- +goose StatementBegin
+create function pgbell.record_reset(tbl text, templates text[], reason text, durable boolean) returns void
+language plpgsql
+as $$
+begin
+    if not durable then
+        perform pg_notify('pgbell', pgbell.reset_payload(tbl, 'reset', templates, reason));
+        return;
+    end if;
+    if (select j.op = 'reset' and j.tbl = record_reset.tbl from pgbell.journal j
+        where j.xid = pg_current_xact_id() order by j.seq desc, j.part desc limit 1)
+    then
+        return;
+    end if;
+    perform pgbell.record(nextval('pgbell.journal_seq'), 0, tbl, 'reset', null,
+        json_build_object('templates', templates, 'reason', reason)::text);
+    perform pgbell.ring(tbl, 'reset', null);
+end $$;
+-- +goose StatementEnd
+
+-------------------------------------------------------------------------------
+-- feeds
+-------------------------------------------------------------------------------
+
+create table pgbell.feed (
+    id       integer generated always as identity primary key,
+    target   regclass not null unique,
+    tbl      text not null,     -- the table's name when it was attached
+    scopes   text[] not null,
+    audience text[],            -- null: everyone
+    columns  text[],            -- null: any
+    payload  text[],
+    durable  boolean not null,
+    key      text[] not null,   -- primary key; empty: none
+    types    jsonb not null,    -- type of each column that scopes, audience, payload, columns or key name
+    made_on  oid not null       -- target as a number: it is another in a dump that was restored
+);
+
+-- Tables that were attached once: who listens to their scopes missed something.
+create table pgbell.detached (target oid primary key);
+
+-- The name of a table as one would write it: quoted where needed, with its schema.
+create function pgbell.table_name(tbl oid) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+as $$
+    select quote_ident(n.nspname) || '.' || quote_ident(c.relname)
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where c.oid = tbl
+$$;
+
+-------------------------------------------------------------------------------
+-- generator
+-------------------------------------------------------------------------------
+
+-- The type of the variables that stand in for columns that are gone.
+create type pgbell.missing as enum ();
+
+-- A type without its domains.
+create function pgbell.base_type(typ oid) returns oid
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    with recursive b (oid, base) as (
+        select t.oid, t.typbasetype from pg_type t where t.oid = typ
+        union all
+        select t.oid, t.typbasetype from b join pg_type t on t.oid = b.base
+    )
+    select b.oid from b where b.base = 0
+$$;
+
+-- An identifier in quotes, always: plpgsql has key words that SQL has not, such as loop.
+create function pgbell.quoted(name text) returns text
+language sql immutable
+as $$ select '"' || replace(name, '"', '""') || '"' $$;
+
+-- What a plan is made for: called with constants, these give their answer when the
+-- plan is made, and anew once a change of the table has undone it. For that they
+-- say IMMUTABLE. They ask the catalog's cache: a snapshot may be older than the table.
+create function pgbell.type_of(anyelement) returns regtype
+language sql immutable
+as $$ select pg_typeof($1) $$;
+
+create function pgbell.has_column(tbl oid, attnum integer) returns boolean
+language sql immutable
+as $$ select pg_describe_object('pg_catalog.pg_class'::regclass, tbl, attnum) is not null $$;
+
+-- What is asked of each column that a feed names, in SQL, by its bare name: that
+-- of a column which is gone falls back to a variable of type pgbell.missing. None
+-- of it may fail, whatever the row holds and whatever became of the column's type.
+-- And none may cast: what a cast does is up to the owner of the type, and here it
+-- would be done with the rights of pgbell's owner. concat asks the type's output
+-- function; to_json casts types that are not built in, and sees only those that are.
+--   same   whether the column is as it was
+--   safe   whether its text is short, and safe in a scope as it is
+--   txt    its text, null if that is too long for a scope and a user id: 1024 bytes, 4 more as stored
+--   js     its JSON
+--   users  the user ids in it, as the inside of a JSON array
+create function pgbell.columns(f pgbell.feed,
+    out name text, out same text, out safe boolean, out txt text, out js text, out users text) returns setof record
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    with columns as (
+        select e.key as name, pgbell.quoted(e.key) as q, b.oid::regtype as base, b.oid < 16384 as builtin,
+            b.typinput = 'array_in'::regproc as list,
+            b.oid = any ('{smallint,integer,bigint,uuid,boolean}'::regtype[]) as safe,
+            format('pgbell.type_of(case when false then %s end) = %s', pgbell.quoted(e.key),
+                case when b.oid < 16384 then quote_literal(b.oid::regtype) || '::regtype' else format('to_regtype(%L)', b.oid::regtype) end) as same -- CASE gives the base type of a domain
+        from jsonb_each_text(f.types) e
+        join pg_type t on t.oid = to_regtype(e.value)
+        join pg_type b on b.oid = pgbell.base_type(t.oid)
+    ), texts as (
+        select *, case
+            when base = 'boolean'::regtype then format($q$case concat(%s) when 't' then 'true' when 'f' then 'false' end$q$, q)
+            when safe then format($q$nullif(concat(%s), '')$q$, q)
+            when base = 'character'::regtype then format('case when pg_column_size(%s) <= 8192 then rtrim(concat(%1$s)) end', q)
+            else format('case when pg_column_size(%s) <= 1028 then concat(%1$s) end', q) end as txt
+        from columns
+    )
+    select name, same || case when list and name = any (f.audience) then format(' and coalesce(pg_column_size(%s) <= 2000000, true)', q) else '' end, safe, txt,
+        format($q$coalesce(%s, 'null')$q$, case
+            when base = any ('{smallint,integer,bigint}'::regtype[]) then txt
+            when builtin then format('case when %s then to_json(%s)::text end', same, q)
+            when list then format('case when num_nulls(%s) = 0 then to_json(case when %s then concat(%1$s) end::text[])::text end', q, same)
+            else format('case when num_nulls(%s) = 0 then to_json(concat(%1$s))::text end', q) end),
+        case
+            when list then format($q$(select string_agg(to_json(u.u)::text, ',')
+                    from unnest(case when %s and num_nulls(%s) = 0 then concat(%2$s) end::text[]) u (u) where octet_length(u.u) <= 1024)$q$, same, q)
+            when safe then format($q$'"' || %s || '"'$q$, txt)
+            else format('to_json(%s)::text', txt) end
+    from texts
+$$;
+
+-- A template's scope in SQL: null where a column is null, and where the values
+-- make it longer than a scope may be, or a name that is none.
+-- +goose StatementBegin
+create function pgbell.scope_expression(f pgbell.feed, template text) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    parsed record := pgbell.parse_template(template);
+    parts  text[] := array[quote_literal(parsed.literals[1])];
+    bound  int := octet_length(array_to_string(parsed.literals, '')); -- on its length
+    col    record;
+    checks text[];
+begin
+    for i in 1 .. cardinality(parsed.columns) loop
+        select c.* into strict col from pgbell.columns(f) c where c.name = parsed.columns[i];
+        bound := bound + case when col.safe then 36 else 257 end;
+        parts := parts || array[case when col.safe then col.txt else format('pgbell.scope_value(%s)', col.txt) end, quote_literal(parsed.literals[i + 1])];
+    end loop;
+    checks := array_remove(array[
+        case when bound > 256 then 'octet_length(s.s) <= 256' end,
+        case when parsed.columns <> '{}' and exists (select from unnest(pgbell.reserved_scopes()) r (r) where r.r like array_to_string(parsed.literals, '%'))
+            then 's.s <> all (pgbell.reserved_scopes())' end], null);
+    return format(case when checks = '{}' then '%s' else '(select s.s from (select (%s) collate "C") s (s) where %s)' end,
+        array_to_string(array_remove(parts, $q$''$q$), ' || '), array_to_string(checks, ' and '));
+end $$;
+-- +goose StatementEnd
+
+-- One side of a change: the columns drifted, scopes (joined to the inside of a
+-- JSON array; empty if there are none), audience (JSON: null, or an array of user
+-- ids), key (JSON) and data (JSON, without values that are too long) of a
+-- subquery. Their collation is explicit, since those of several columns may be at odds.
+create function pgbell.side(f pgbell.feed) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    with c as materialized (select * from pgbell.columns(f))
+    select format('%s as drifted, array_to_string(array[%s]::text[], %L) collate "C" as scopes, (%s) collate "C" as audience, (%s) collate "C" as key, (%s) collate "C" as data',
+        (select coalesce('(' || string_agg(c.same, ' and ') || ') is not true', 'false') from c),
+        (select string_agg(pgbell.scope_expression(f, t.t), ', ' order by t.i) from unnest(f.scopes) with ordinality t (t, i)), '","',
+        case when f.audience is null then 'null::text' else format($q$'[' || array_to_string(array[%s]::text[], ',') || ']'$q$,
+            (select string_agg(c.users, ', ') from c where c.name = any (f.audience))) end,
+        (select coalesce($q$'{' || $q$ || string_agg(format('%L || %s', to_json(k.k) || ':', c.js), $q$ || ',' || $q$ order by k.i) || $q$ || '}'$q$, 'null::text')
+            from unnest(f.key) with ordinality k (k, i) join c on c.name = k.k),
+        (select coalesce($q$'{' || array_to_string(array[$q$ || string_agg(format(
+                'case when num_nulls(%1$s) = 1 then %2$L when pg_column_size(%1$s) <= 65536 then (select %3$L || j.j from (select %4$s) j (j) where octet_length(j.j) <= 262144) end',
+                pgbell.quoted(c.name), to_json(c.name) || ':null', to_json(c.name) || ':', c.js), ', ' order by p.i) || $q$], ',') || '}'$q$, 'null::text')
+            from unnest(f.payload) with ordinality p (p, i) join c on c.name = p.p))
+$$;
+
+-- The query that gives the changes of one statement, or of one row: the scopes
+-- that hear of it, for the bell, and the change in JSON, null if a column is not
+-- as it was. What to select from are the transition tables, or null; for a row
+-- old and new.
+-- +goose StatementBegin
+create function pgbell.changes(f pgbell.feed, op text, row_level boolean, side text, depends text) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    olds   constant text := case when row_level then format('(select feed_%s.old.*)', f.id) else 'old_rows' end;
+    news   constant text := case when row_level then format('(select feed_%s.new.*)', f.id) else 'new_rows' end;
+    who    constant text := $q$'{"scopes":' || case when x.scopes = '' then '[]' else '["' || x.scopes || '"]' end || ',"audience":' || coalesce(x.audience, 'null')$q$
+        || case when f.key <> '{}' then $q$ || ',"key":' || x.key$q$ else '' end;
+    data   constant text := case when f.payload <> '{}' then $q$ || ',"data":' || x.data$q$ else '' end;
+    moved  constant text := '(x.old_scopes <> x.scopes or x.old_audience is distinct from x.audience or x.old_key is distinct from x.key)';
+    cols   text;   -- all columns of the table that an update may change, as c1, c2 and so on
+    differ text;   -- names of those that it did change
+    counts text;   -- whether one is among those that count
+    gone   text;   -- whether the name of a column is gone, so that there may be another
+    size   text;   -- of a row, as it is stored
+begin
+    if op <> 'update' then
+        return format($q$
+                select x.scopes, case when not x.drifted then %s end
+                from (select %s from %s t offset 0) x
+                where feed.alive and %s and (x.drifted or x.scopes <> '')$q$,
+            who || data || $q$ || '}'$q$, side, case op when 'insert' then news else olds end, depends);
+    end if;
+
+    select string_agg(format(', %s as c%s', pgbell.quoted(c.name), c.i), '' order by c.i),
+        string_agg(format('case when %s then %L end', c.differs, substr(to_json(c.name)::text, 2, length(to_json(c.name)::text) - 2)), ', ' order by c.i),
+        string_agg(c.differs, ' or ' order by c.i) filter (where c.name = any (f.columns)),
+        string_agg(format(' or pgbell.type_of(case when false then %s end) = %L::regtype', pgbell.quoted(c.name), 'pgbell.missing'), '' order by c.i) filter (where not f.types ? c.name),
+        concat_ws(' + ', '0::bigint', string_agg(format('coalesce(pg_column_size(%s), 0)', pgbell.quoted(c.name)), ' + ' order by c.i))
+    into cols, differ, counts, gone, size
+    from (
+        select a.attname::text as name, a.attnum as i, format('row(o.c%s)::record *<> row(n.c%1$s)::record', a.attnum) as differs
+        from pg_attribute a
+        where a.attrelid = f.target and a.attnum > 0 and not a.attisdropped and a.attgenerated <> 'v'
+    ) c;
+    -- A whole row may be too large for one value, at the latest once it's decompressed; such a one counts as changed.
+    side := case when row_level then format('0 as i, %s as size, ', size)
+            else format('row_number() over () as i, case when pgbell.has_column(%s, %s)%s then case when %s < 3000000 then row(t.*)::record else row(random())::record end end as r, ',
+                f.target::oid, (select c.relnatts + 1 from pg_class c where c.oid = f.target), gone, size) end
+        || side || coalesce(cols, '');
+    return format($q$
+                select concat_ws('","', nullif(x.old_scopes, ''), nullif(case when x.old_scopes <> x.scopes then x.scopes end, '')),
+                    case when not x.drifted then %s end
+                from (select n.*, o.scopes as old_scopes, o.audience as old_audience, o.key as old_key%s,
+                        array_to_string(array[%s]::text[], '","') as changed, %s as counts
+                    from (select %s from %s t offset 0) o
+                    join (select %s from %s t offset 0) n on n.i = o.i offset 0) x
+                where feed.alive and %s and (x.changed <> '' or %s) and (x.drifted
+                    or (x.old_scopes <> '' or x.scopes <> '') and (x.counts or %s))$q$,
+        who || $q$ || ',"changed":[' || coalesce('"' || nullif(x.changed, '') || '"', '') || ']'$q$ || data
+            || format($q$ || case when %s then ',"old":' || $q$, moved) || replace(who, 'x.', 'x.old_') || $q$ || '}' else '' end || '}'$q$,
+        case when row_level then '' else ', o.r as old_r' end,
+        differ, case when f.columns is null then 'true' else coalesce(counts, 'false') end,
+        side, olds, side, news, depends,
+        case when row_level then format('case when x.size < 500000000 then feed_%s.old *<> feed_%1$s.new else true end', f.id) else 'feed.restored or x.old_r *<> x.r' end, moved);
+end $$;
+-- +goose StatementEnd
+
+-- The text of a feed's trigger function. It uses names of its own only with the
+-- label in front (feed.op), since bare ones are the table's columns.
+--
+-- The function is STABLE, so that its own queries see what its statement saw: all
+-- that the transaction wrote before the statement began, and nothing that other
+-- triggers wrote since. pgbell.place needs that. What it calls may write.
+-- +goose StatementBegin
+create function pgbell.generate(f pgbell.feed) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $generate$
+declare
+    kind    "char" := pgbell.kind(f.target);
+    members oid[] := array(select t.t::oid from pgbell.tree(f.target) t (t) where kind = 'i' or t.t = f.target order by 1);
+    depends text; -- true, and makes plans depend on the table: a plan over old and new does not by itself, and would fail once a column's type was changed
+    flush   text; -- records the changes so far
+    each    text; -- what is done with each change
+    loops   text := '';
+    side    constant text := pgbell.side(f);
+    op      text;
+    row_level boolean;
+    name    text; -- of the table
+begin
+    name := case kind
+        when 'p' then format('coalesce(pg_partition_root(tg_relid)::text, %L)', f.tbl)
+        when 'i' then format('coalesce((select f.target::text from pgbell.feed f where f.id = %s), %L)', f.id, f.tbl)
+        else (select format($q$case when tg_table_schema = %L and tg_table_name = %L then %L else quote_ident(tg_table_schema) || '.' || quote_ident(tg_table_name) end$q$,
+            n.nspname, c.relname, f.tbl) from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = f.target) end;
+    depends := format('array[%s] is not null', (select string_agg(format('%L::regclass', m.m), ', ') from unnest(members) m (m)));
+
+    flush := format($q$
+                if feed.seq is not null then
+                    null;
+                elsif current_setting('pgbell.nested_%s', true) = 'on' then
+                    select p.seq, p.part, p.unsure into feed.seq, feed.part, feed.unsure from pgbell.place(feed.tbl, feed.op, feed.unsure, feed.changes,
+                        (select max(j.seq) from pgbell.journal j where j.xid = pg_current_xact_id())) p;
+                else
+                    feed.seq := nextval('pgbell.journal_seq');
+                end if;
+                perform pgbell.record(feed.seq, feed.part, feed.tbl, feed.op, feed.origin, '[' || array_to_string(feed.changes, ',') || ']');
+                feed.part := feed.part + 1;$q$, f.id);
+    each := format($q$
+            if feed.change is null then
+                perform pgbell.record_reset(feed.tbl, feed.templates, 'definition changed', %L);
+                return null;
+            end if;
+            feed.heard := true;$q$, f.durable)
+        -- Two rows may have the same deferrable key for a while: who keeps it can't be told from the order.
+        || case when exists (select from pg_index x where x.indrelid = f.target and x.indisprimary and not x.indimmediate) then $q$
+            feed.unsure := feed.unsure or feed.op = 'delete' or strpos(feed.change, ',"old":') > 0;$q$ else '' end
+        || case when f.durable then $q$
+            feed.changes := array_append(feed.changes, feed.change);
+            feed.size := feed.size + octet_length(feed.change);
+            if octet_length(feed.bell) < 7900 and strpos('"' || feed.bell || '"', '"' || feed.scopes || '"') = 0 then
+                feed.bell := feed.bell || case when feed.bell = '' then '' else '","' end || feed.scopes;
+            end if;
+            if cardinality(feed.changes) = 500 or feed.size > 1000000 then$q$ || flush || $q$
+                feed.changes := '{}';
+                feed.size := 0;
+            end if;$q$
+        else $q$
+            perform pgbell.ring_change(feed.tbl, feed.op, feed.origin, feed.change, feed.templates);$q$ end;
+
+    -- Rows come in tg_level ROW for partitioned tables and the like; a plain table's only in replication.
+    foreach row_level in array case when kind = 'r' then '{false,true}' else '{true}' end::boolean[] loop
+        foreach op in array '{insert,update,delete}'::text[] loop
+            -- INTO leaves old and new as they are, and large values in their place; a loop would copy them.
+            loops := loops || format($q$
+        %s feed.op = %L%s then%s$q$,
+                case when loops = '' then 'if' else 'elsif' end, op, case when kind = 'r' then format(' and tg_level = %L', case when row_level then 'ROW' else 'STATEMENT' end) else '' end,
+                format(case when row_level then '%s
+            into feed.scopes, feed.change;
+            if feed_%s.found then%s
+            end if;'
+                else '
+            for feed.scopes, feed.change in%s
+            loop%3$s
+            end loop;' end,
+                    pgbell.changes(f, op, row_level, side, depends), f.id, each));
+        end loop;
+    end loop;
+
+    return format($f$
+create or replace function pgbell.feed_%s() returns trigger
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+set enable_nestloop = off -- a plan made for one row is kept, and used for a million
+set plan_cache_mode = force_generic_plan -- a custom one would take a copy of each large value
+set jit = off%s
+as %L$f$,
+        f.id,
+        case when kind <> 'r' then $q$
+set quote_all_identifiers = off$q$ else '' end
+        || case when exists (select from jsonb_each_text(f.types) t
+                where t.value <> all ('{smallint,integer,bigint,uuid,boolean,text,character varying,character,name,numeric}'))
+            then $q$
+set timezone = 'UTC' -- the text of a value must not depend on the writer's settings
+set datestyle = 'ISO, YMD'
+set intervalstyle = 'postgres'
+set extra_float_digits = '1'
+set bytea_output = 'hex'
+set lc_monetary = 'C'
+set array_nulls = on$q$ else '' end,
+        format($body$
+#variable_conflict use_column
+<<feed>>
+declare
+    op        constant text := lower(tg_op collate "C");
+    tbl       constant text := %s;
+    origin    constant text := left(nullif(current_setting('pgbell.origin', true), ''), 256);
+    templates constant text[] := %L;
+    restored  constant boolean := tg_relid <> %s; -- from a dump: what the plans ask for tells nothing
+    alive     constant boolean := true; -- a query without variables would get none, even if columns that are gone have become such
+    scopes    text;                 -- of one change, joined to the inside of a JSON array
+    change    text;                 -- JSON; null: a column is not as it was when the table was attached
+    changes   text[] := '{}';
+    size      integer := 0;         -- of changes, in bytes
+    heard     boolean := false;     -- there are changes
+    unsure    boolean := false;     -- their order is not certain
+    bell      text := '';           -- scopes of all changes
+    seq       bigint;
+    part      integer := 0;
+begin
+    if tg_op = 'TRUNCATE' then
+        perform pgbell.record_reset(feed.tbl, feed.templates, 'truncate', %L);
+        return null;
+    elsif %stg_level = 'ROW' and %s <> all (%L::oid[]) then -- a dump was restored: plans would not depend on the table
+        perform pgbell.record_reset(feed.tbl, feed.templates, 'restored', %L);
+        return null;
+    end if;
+
+    <<columns>>
+    declare -- for names of columns that were dropped or renamed since
+%s
+    begin%s
+        end if;
+    end;
+    if not feed.heard then
+        return null;
+    end if;%s
+    if feed.unsure then
+        perform pgbell.record_reset(feed.tbl, feed.templates, 'order not certain', %L);
+    end if;
+    if pg_trigger_depth() > 1 then
+        perform set_config('pgbell.nested_%s', 'on', true);
+    end if;
+    return null;
+end $body$,
+            name, f.scopes,
+            f.target::oid,
+            f.durable,
+            case kind when 'r' then $q$tg_level = 'ROW' and current_setting('session_replication_role') <> 'replica' then -- enabled by hand: the statement's triggers have told it
+        return null;
+    elsif $q$ else '' end,
+            case kind when 'p' then 'pg_partition_root(tg_relid)' else 'tg_relid' end, members, f.durable,
+            (select string_agg(format('        %s constant pgbell.missing := null;', pgbell.quoted(a.attname)), e'\n' order by a.attnum)
+                from pg_attribute a where a.attrelid = f.target and a.attnum > 0 and not a.attisdropped and a.attgenerated <> 'v'),
+            loops,
+            case when f.durable then format($q$
+    if feed.changes <> '{}' then%s
+    end if;
+    perform pgbell.ring(feed.tbl, feed.op, feed.bell);$q$, flush)
+            else format($q$
+    feed.unsure := feed.unsure or coalesce(current_setting('pgbell.nested_%s', true) = 'on', false);$q$, f.id) end,
+            f.durable, f.id
+        ));
+end $generate$;
+-- +goose StatementEnd
+
+-------------------------------------------------------------------------------
+-- attach
+-------------------------------------------------------------------------------
+
+-- p: partitioned; i: has parents or children by inheritance; r: a table like any other.
+create function pgbell.kind(tbl regclass) returns "char"
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case when c.relkind = 'p' then 'p' when exists (select from pg_inherits i where tbl in (i.inhparent, i.inhrelid)) then 'i' else 'r' end::"char"
+    from pg_class c where c.oid = tbl
+$$;
+
+-- A table and those that inherit from it, partitions or not, as far as they are tables of this server.
+create function pgbell.tree(root regclass) returns setof regclass
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    with recursive t (relid) as (
+        select root::oid
+        union
+        select i.inhrelid from t join pg_inherits i on i.inhparent = t.relid
+    )
+    select c.oid::regclass from t join pg_class c on c.oid = t.relid where c.relkind in ('r', 'p')
+$$;
+
+create function pgbell.primary_key(tbl regclass) returns text[]
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce(array_agg(a.attname::text order by k.i), '{}')
+    from pg_index x, unnest(x.indkey::int2[]) with ordinality k (attnum, i)
+    join pg_attribute a on a.attnum = k.attnum
+    where x.indrelid = tbl and x.indisprimary and a.attrelid = tbl and k.i <= x.indnkeyatts
+$$;
+
+-- Says who may attach and detach a table, to those who may not.
+-- +goose StatementBegin
+create function pgbell.must_own(tbl regclass) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    owner constant oid := (select c.relowner from pg_class c where c.oid = tbl);
+begin
+    if not pg_has_role(owner, 'usage') then
+        raise exception 'must be owner of table %', pgbell.table_name(tbl)
+            using errcode = 'insufficient_privilege', hint = format('Do it as %I or as a superuser.', pg_get_userbyid(owner));
+    end if;
+end $$;
+-- +goose StatementEnd
+
+-- Locks a table for changes to its triggers. To wait longer would make all
+-- writers of the table wait behind us.
+-- +goose StatementBegin
+create function pgbell.lock_table(tbl regclass, mode text) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    patience constant text := current_setting('lock_timeout');
+begin
+    if patience = '0' then
+        perform set_config('lock_timeout', '5s', true);
+    end if;
+    execute format('lock table %s in %s mode', tbl, mode);
+    perform set_config('lock_timeout', patience, true);
+exception when lock_not_available then
+    raise exception '% is in use: no lock on it within %', pgbell.table_name(tbl), case patience when '0' then '5s' else patience end
+        using errcode = 'lock_not_available', hint = 'Try again once the transactions that use it have ended (see pg_locks), or SET lock_timeout to wait longer: its writers then wait, too.';
+end $$;
+-- +goose StatementEnd
+
+-- Drops the triggers of a feed except those that are kept.
+-- +goose StatementBegin
+create function pgbell.drop_triggers(f pgbell.feed, kept text[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    trg record;
+begin
+    for trg in
+        select t.tgname, t.tgrelid::regclass as tbl from pg_trigger t
+        where t.tgfoid = to_regprocedure(format('pgbell.feed_%s()', f.id)) and t.tgparentid = 0
+            and format('%I on %s', t.tgname, t.tgrelid::regclass) <> all (kept)
+    loop
+        execute format('drop trigger %I on %s', trg.tgname, trg.tbl);
+    end loop;
+end $$;
+-- +goose StatementEnd
+
+-- Takes an object from everybody but its owner: from PUBLIC, and from those to whom
+-- ALTER DEFAULT PRIVILEGES gave what is new.
+-- +goose StatementBegin
+create function pgbell.close_to_all(kind text, object text, acl aclitem[], owner oid) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    who oid;
+begin
+    for who in select distinct a.grantee from aclexplode(coalesce(acl, case kind when 'function' then acldefault('f', owner) end)) a where a.grantee <> owner loop
+        execute format('revoke all on %s %s from %s', kind, object, case who when 0 then 'public' else quote_ident(pg_get_userbyid(who)) end);
+    end loop;
+end $$;
+-- +goose StatementEnd
+
+-- Takes the triggers and the function of a feed away.
+-- +goose StatementBegin
+create function pgbell.remove(f pgbell.feed) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform pgbell.drop_triggers(f, '{}');
+    execute format('drop function if exists pgbell.feed_%s()', f.id);
+    delete from pgbell.feed where id = f.id;
+end $$;
+-- +goose StatementEnd
+
+-- What is wrong with a feed, or 'ok'.
+-- +goose StatementBegin
+create function pgbell.state(f pgbell.feed) returns text
+language plpgsql stable security definer -- whoever may ask needs no right to what it asks
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    fn      oid := to_regprocedure(format('pgbell.feed_%s()', f.id));
+    problem text;
+begin
+    if not exists (select from pg_class c where c.oid = f.target) then
+        return 'the table was dropped: select pgbell.detach(' || f.target::oid || ')';
+    elsif (select c.relispartition from pg_class c where c.oid = f.target) then
+        return format('the table is now a partition: detach it and attach %s', pgbell.table_name(pg_partition_root(f.target)));
+    elsif f.made_on <> f.target::oid then
+        return 'the table was restored from a dump: attach it again';
+    elsif f.key <> pgbell.primary_key(f.target) then
+        return 'the primary key is another: attach the table again';
+    end if;
+    select string_agg(format('column %s %s', quote_ident(e.key), case
+            when a.attname is null then 'is gone' else 'was ' || e.value || ', now is ' || format_type(a.atttypid, null) end), '; ' order by e.key)
+    into problem
+    from jsonb_each_text(f.types) e
+    left join pg_attribute a on a.attrelid = f.target and a.attname = e.key and a.attnum > 0 and not a.attisdropped
+    where a.attname is null or format_type(a.atttypid, null) <> e.value;
+    if problem is not null then
+        return problem || ': attach the table again';
+    end if;
+
+    select string_agg(p.name || p.what || case when p.tbl <> f.target then ' on ' || pgbell.table_name(p.tbl) else '' end, '; ' order by p.tbl, p.name)
+    into problem
+    from (
+        select w.tbl, w.name, ' is missing' as what
+        from pgbell.wanted_triggers(f) w
+        left join pg_trigger t on t.tgrelid = w.tbl and t.tgname = w.name and t.tgfoid = fn
+        where t.oid is null
+        union all
+        select t.tgrelid, t.tgname, case t.tgenabled when 'D' then ' is disabled' else ' was enabled otherwise than attached' end -- of a partition, too
+        from pg_trigger t
+        left join pgbell.wanted_triggers(f) w on t.tgrelid = w.tbl and t.tgname = w.name
+        where t.tgfoid = fn and t.tgenabled <> coalesce(w.enabled, 'A')
+    ) p;
+    return coalesce('trigger ' || problem || ': attach the table again', 'ok');
+end $$;
+-- +goose StatementEnd
+
+-- The triggers of a feed. Statement triggers do the work of a plain table. A
+-- statement that names a partition skips those of the root, so that partitioned
+-- tables have row triggers, which Postgres clones to every partition, those of
+-- later too; only TRUNCATE has none, and each partition gets its own. So it is
+-- with inheritance, where nothing is cloned. The row trigger of a plain table
+-- fires only where statement triggers don't: in logical replication's apply
+-- (enabled R, see ALTER TABLE ... ENABLE REPLICA TRIGGER).
+create function pgbell.wanted_triggers(f pgbell.feed,
+    out tbl regclass, out name name, out definition text, out enabled "char") returns setof record
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select t.t, format('pgbell_%s_%s', w.name, f.id)::name, w.definition, w.enabled
+    from pgbell.kind(f.target) k (k), pgbell.tree(f.target) t (t), (values
+        ('r', 'insert', 'after insert on %s referencing new table as new_rows for each statement', 'O'),
+        ('r', 'update', 'after update on %s referencing old table as old_rows new table as new_rows for each statement', 'O'),
+        ('r', 'delete', 'after delete on %s referencing old table as old_rows for each statement', 'O'),
+        ('r', 'row', 'after insert or update or delete on %s for each row', 'R'),
+        ('p', 'row', 'after insert or update or delete on %s for each row', 'A'),
+        ('i', 'row', 'after insert or update or delete on %s for each row', 'A'),
+        (null, 'truncate', 'after truncate on %s for each statement', 'A')
+    ) w (kind, name, definition, enabled)
+    where w.kind is null or w.kind = k.k::text and (k.k = 'i' or t.t = f.target)
+$$;
+
+-- +goose StatementBegin
+create function pgbell.attach(
+    target   regclass,
+    scopes   text[],
+    audience text[] default null,
+    columns  text[] default null,
+    payload  text[] default null,
+    durable  boolean default true
+) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set plpgsql.extra_errors = 'none' -- a column may well be named like a variable
+set plpgsql.extra_warnings = 'none'
+as $$
+declare
+    f       pgbell.feed;
+    before  pgbell.feed;
+    cls     pg_class;
+    tbl     text := pgbell.table_name(target);
+    owner   name;
+    tpl     text;
+    att     record;
+    names   text[] := '{}';
+    trg     record;
+    missed  boolean := false; -- those who listen may have missed something, or will
+begin
+    select c.* into cls from pg_class c where c.oid = target;
+    if tbl is null then
+        raise exception 'there is no table with oid %', target::oid using errcode = 'undefined_table';
+    elsif cls.relkind in ('v', 'm', 'f') then
+        raise exception '% is a %: only tables can be attached', tbl,
+            case cls.relkind when 'v' then 'view' when 'm' then 'materialized view' else 'foreign table' end
+            using errcode = 'wrong_object_type', hint = case cls.relkind when 'f' then 'Attach the table on the server that holds it.' else 'Attach the tables that it reads.' end;
+    elsif cls.relkind not in ('r', 'p') then
+        raise exception '% is not a table', tbl using errcode = 'wrong_object_type';
+    elsif cls.relispartition then
+        raise exception '% is a partition of %', tbl, pgbell.table_name(pg_partition_root(target))
+            using errcode = 'wrong_object_type', hint = format('Attach %s: changes of its partitions are reported under its name.', pgbell.table_name(pg_partition_root(target)));
+    elsif cls.relpersistence = 't' then
+        raise exception '% is a temporary table: nobody else sees its rows', tbl using errcode = 'wrong_object_type';
+    elsif cls.relnamespace in ('pgbell'::regnamespace, 'pg_catalog'::regnamespace) then
+        raise exception '% is a system table: only tables of your own can be attached', tbl using errcode = 'wrong_object_type';
+    end if;
+    perform pgbell.must_own(target);
+    select r.rolname into owner from pg_namespace n join pg_roles r on r.oid = n.nspowner where n.nspname = 'pgbell';
+    if not pg_has_role(owner, 'usage') then
+        raise exception 'must be able to act for %, the owner of schema pgbell', owner
+            using errcode = 'insufficient_privilege', hint = format('Attach as %I or as a superuser, or GRANT %1$I TO %I.', owner, current_user);
+    end if;
+
+    f.target := target;
+    f.tbl := tbl;
+    f.scopes := scopes;
+    f.audience := audience;
+    f.columns := columns;
+    f.made_on := target;
+    f.payload := nullif(payload, '{}');
+    f.durable := coalesce(durable, true);
+    if greatest(array_ndims(scopes), array_ndims(audience), array_ndims(columns), array_ndims(payload)) > 1 then
+        raise exception 'scopes and columns are given in arrays of one dimension' using errcode = 'array_subscript_error';
+    elsif coalesce(cardinality(scopes), 0) = 0 then
+        raise exception 'a feed needs at least one scope' using errcode = 'invalid_parameter_value',
+            hint = format($h$For example: select pgbell.attach(%L, scopes => array[%L]).$h$, tbl, cls.relname);
+    elsif f.payload is not null and not f.durable then
+        raise exception 'payload columns travel only through the journal' using errcode = 'invalid_parameter_value',
+            hint = 'Leave out payload, or durable => false.';
+    end if;
+    foreach tpl in array scopes loop
+        if tpl is null then
+            raise exception 'a scope is null' using errcode = 'null_value_not_allowed';
+        end if;
+        att := pgbell.parse_template(tpl);
+        if octet_length(array_to_string(att.literals, '')) > 256 then
+            raise exception 'scope template "%..." is longer than 256 bytes', left(tpl, 40) using errcode = 'invalid_parameter_value';
+        elsif att.columns = '{}' and att.literals[1] = any (pgbell.reserved_scopes()) then
+            raise exception 'scope "%" is reserved: a stream uses the names open, error, message, ready and close itself', tpl
+                using errcode = 'reserved_name', hint = 'Choose another name.';
+        end if;
+        names := names || att.columns;
+    end loop;
+    names := names || audience || columns || payload;
+
+    f.key := pgbell.primary_key(target);
+    names := names || f.key;
+
+    if array_position(names, null) is not null then
+        raise exception 'a column name is null' using errcode = 'null_value_not_allowed';
+    end if;
+    for att in
+        select n.name, a.attgenerated, format_type(a.atttypid, null) as typ, t.typtype,
+            coalesce(nullif(t.typelem, 0), t.oid) = any ('{json,jsonb,xml}'::regtype[]) as doc
+        from (select distinct n.n as name from unnest(names) n (n)) n
+        left join pg_attribute a on a.attrelid = target and a.attname = n.name and a.attnum > 0 and not a.attisdropped
+        left join pg_type t on t.oid = pgbell.base_type(a.atttypid)
+        order by 1
+    loop
+        if att.typ is null then
+            raise exception 'table % has no column "%"', tbl, att.name using errcode = 'undefined_column',
+                hint = 'Its columns are: ' || (select string_agg(quote_ident(a.attname), ', ' order by a.attnum)
+                    from pg_attribute a where a.attrelid = target and a.attnum > 0 and not a.attisdropped) || '.';
+        elsif att.attgenerated = 'v' then
+            raise exception 'column "%" of % is a virtual generated column, which triggers cannot read', att.name, tbl
+                using errcode = 'feature_not_supported', hint = 'Make it a stored one, or name the columns that it is made of.';
+        elsif att.name = any (audience) and (att.doc or att.typtype = 'c') then
+            raise exception 'column "%" of % is of type %: an audience column holds one user id, or an array of them', att.name, tbl, att.typ
+                using errcode = 'datatype_mismatch';
+        end if;
+    end loop;
+    select coalesce(jsonb_object_agg(a.attname, format_type(a.atttypid, null)), '{}') into f.types
+    from pg_attribute a
+    where a.attrelid = target and a.attname = any (names) and a.attnum > 0 and not a.attisdropped;
+    if f.key = '{}' then
+        raise warning '% has no primary key: its events carry no key', tbl;
+    end if;
+
+    perform pgbell.lock_table(target, 'share row exclusive');
+
+    -- The OIDs of dropped tables come again: what is left of those goes first.
+    perform pgbell.remove(x) from pgbell.feed x where not exists (select from pg_class c where c.oid = x.target);
+    delete from pgbell.detached d where not exists (select from pg_class c where c.oid = d.target);
+    select x.* into before from pgbell.feed x where x.target = attach.target;
+    if before.id is null then
+        insert into pgbell.feed (target, tbl, scopes, audience, columns, payload, durable, key, types, made_on)
+        values (f.target, f.tbl, f.scopes, f.audience, f.columns, f.payload, f.durable, f.key, f.types, f.made_on)
+        returning id into f.id;
+    else
+        f.id := before.id;
+        missed := before is distinct from f or pgbell.state(before) <> 'ok';
+        update pgbell.feed x
+        set (tbl, scopes, audience, columns, payload, durable, key, types, made_on) =
+            (f.tbl, f.scopes, f.audience, f.columns, f.payload, f.durable, f.key, f.types, f.made_on)
+        where x.id = f.id;
+    end if;
+
+    execute pgbell.generate(f);
+    execute format('alter function pgbell.feed_%s() owner to %I', f.id, owner);
+    perform pgbell.close_to_all('function', format('pgbell.feed_%s()', f.id), p.proacl, p.proowner)
+    from pg_proc p where p.oid = to_regprocedure(format('pgbell.feed_%s()', f.id));
+    perform pgbell.drop_triggers(f, array(select format('%I on %s', w.name, w.tbl) from pgbell.wanted_triggers(f) w));
+    for trg in select * from pgbell.wanted_triggers(f) loop
+        execute format('create or replace trigger %I %s execute function pgbell.feed_%s()',
+            trg.name, format(trg.definition, pgbell.table_name(trg.tbl)), f.id);
+        execute format('alter table %s enable %s trigger %I', pgbell.table_name(trg.tbl),
+            case trg.enabled when 'R' then 'replica' when 'A' then 'always' else '' end, trg.name);
+    end loop;
+
+    delete from pgbell.detached d where d.target = f.target;
+    missed := missed or found;
+    perform pgbell.record(nextval('pgbell.journal_seq'), 0, tbl, 'attach', null, json_build_object(
+        'templates', case when missed then before.scopes || f.scopes else '{}' end, 'reason', 'attached again')::text);
+    perform pgbell.ring(tbl, 'attach', null);
+end $$;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+create function pgbell.detach(target regclass) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    f pgbell.feed;
+begin
+    select x.* into f from pgbell.feed x where x.target = detach.target;
+    if f.id is null then
+        return false;
+    end if;
+    if pgbell.table_name(target) is not null then
+        perform pgbell.must_own(target);
+        perform pgbell.lock_table(target, 'access exclusive');
+    end if;
+    perform pgbell.remove(f);
+    insert into pgbell.detached values (f.target);
+    perform pgbell.record(nextval('pgbell.journal_seq'), 0, f.tbl, 'detach', null,
+        json_build_object('templates', f.scopes, 'reason', 'detached')::text);
+    perform pgbell.ring(f.tbl, 'detach', null);
+    return true;
+end $$;
+-- +goose StatementEnd
+
+create view pgbell.feeds as
+select coalesce(pgbell.table_name(f.target), f.tbl) as table_name,
+    f.scopes, f.audience, f.columns, f.payload, f.durable, pgbell.state(f) as state
+from pgbell.feed f
+order by 1;
+
+-------------------------------------------------------------------------------
+-- publish
+-------------------------------------------------------------------------------
+
+-- +goose StatementBegin
+create function pgbell.publish(scope text, data jsonb default null, audience text[] default null) returns void
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    canonical text := pgbell.canonical_scope(scope);
+begin
+    if canonical is null or canonical = any (pgbell.reserved_scopes()) then
+        raise exception 'scope "%" is reserved or empty', scope
+            using errcode = 'reserved_name', hint = 'A stream uses the names open, error, message, ready and close itself.';
+    elsif octet_length(canonical) > 256 then
+        raise exception 'scope "%..." is longer than 256 bytes', left(scope, 40) using errcode = 'invalid_parameter_value';
+    end if;
+    perform pgbell.record(nextval('pgbell.journal_seq'), 0, null, 'publish',
+        left(nullif(current_setting('pgbell.origin', true), ''), 256),
+        json_build_array(json_build_object('scopes', array[canonical], 'audience', array_remove(audience, null), 'data', data))::text);
+    perform pgbell.ring(null, 'publish', canonical);
+end $$;
+-- +goose StatementEnd
+
+-------------------------------------------------------------------------------
+-- disconnect
+-------------------------------------------------------------------------------
+
+-- Ends the streams of a user, on all servers, once the transaction commits: all, or
+-- those that listen to scope. Through the journal, so that a server which does not
+-- hear it now does so when it is back.
+-- +goose StatementBegin
+create function pgbell.disconnect(user_id text, scope text default null) returns void
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if user_id is null or user_id = '' then
+        raise exception 'there is no user id: the anonymous cannot be told apart' using errcode = 'invalid_parameter_value';
+    end if;
+    perform pgbell.record(nextval('pgbell.journal_seq'), 0, null, 'disconnect', null,
+        json_build_object('user', user_id, 'scope', pgbell.canonical_scope(scope))::text);
+    perform pgbell.ring(null, 'disconnect', null);
+end $$;
+-- +goose StatementEnd
+
+select pgbell.close_to_all('function', p.oid::regprocedure::text, p.proacl, p.proowner) from pg_proc p where p.pronamespace = 'pgbell'::regnamespace;
+select pgbell.close_to_all('table', c.oid::regclass::text, c.relacl, c.relowner) from pg_class c where c.relnamespace = 'pgbell'::regnamespace and c.relkind in ('r', 'p', 'v', 'S');
+grant execute on function pgbell.cursor() to public;
+
+-- What the role of a pgbell server needs, to hear of changes, no more:
+--
+--   grant select on pgbell.journal, pgbell.journal_state, pgbell.feeds to ...;
+--   grant execute on function pgbell.mark_incarnation(), pgbell.rotate(interval), pgbell.table_name(oid), pgbell.state(pgbell.feed) to ...;
+
+-- +goose Down
+
+-- +goose StatementBegin
+do $$
+begin
+    perform pgbell.remove(f) from pgbell.feed f;
+end $$;
+-- +goose StatementEnd
+drop view pgbell.feeds;
+-- +goose StatementBegin
+do $$
+declare
+    fn regprocedure;
+begin
+    for fn in select p.oid from pg_proc p where p.pronamespace = 'pgbell'::regnamespace loop
+        execute format('drop function %s', fn);
+    end loop;
+end $$;
+-- +goose StatementEnd
+drop type pgbell.missing;
+drop table pgbell.feed, pgbell.detached, pgbell.journal, pgbell.journal_state, pgbell.incarnation;
+drop sequence pgbell.journal_seq, pgbell.journal_slot;
