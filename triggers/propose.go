@@ -1,0 +1,240 @@
+package triggers
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Proposal is what one might attach a table with, going by its definition.
+type Proposal struct {
+	Feed   Feed     // the table schema-qualified, with the scopes and the audience proposed
+	Key    []string // the primary key's columns
+	Scopes []Reason // why each scope of Feed, in that order
+	Owners []Reason // why each column of Feed's audience
+	Former *Feed    // the feed that the table has already
+}
+
+// Reason says why something is proposed.
+type Reason struct {
+	What string `json:"what"` // a scope template, or a column
+	Why  string `json:"why"`
+}
+
+// Propose looks at a table's keys and columns and proposes a feed:
+//
+//   - the table's own name as a scope, and one per row: the name in the singular
+//     and the primary key, task:{id}. The singular is the name without its last s;
+//     ies becomes y; ss, us, is and news stay;
+//   - a scope per foreign key: project:{project_id}, by the column's name without
+//     _id; else, and where the key has more columns, by the singular of the table
+//     it refers to;
+//   - one likewise per column named *_id that holds one id and has no foreign key,
+//     but for the key itself;
+//   - as audience the columns that look like owners by their name, or by a foreign
+//     key to a table of users. Those get no scope.
+//
+// The table stays as it is. It takes no more rights than to list the feeds, and to
+// use the table's schema.
+func Propose(ctx context.Context, db Querier, table string) (Proposal, error) {
+	p, err := propose(ctx, db, table)
+	if err != nil {
+		return Proposal{}, fmt.Errorf("look at %s: %w", table, actionable(err))
+	}
+	return p, nil
+}
+
+func propose(ctx context.Context, db Querier, table string) (Proposal, error) {
+	oid, err := resolve(ctx, db, table)
+	if err != nil {
+		return Proposal{}, err
+	}
+	var (
+		p          Proposal
+		name, kind string
+		root       *string
+	)
+	err = db.QueryRow(ctx, `
+		select pgbell.table_name(c.oid), c.relname::text,
+			array(select a.attname::text from pg_index x, unnest(x.indkey::int2[]) with ordinality k (n, i) join pg_attribute a on a.attnum = k.n
+				where x.indrelid = c.oid and x.indisprimary and a.attrelid = c.oid and k.i <= x.indnkeyatts order by k.i),
+			case c.relkind when 'r' then '' when 'p' then '' when 'v' then 'view' when 'm' then 'materialized view' when 'f' then 'foreign table' else 'thing of another kind' end,
+			case when c.relispartition then pgbell.table_name(pg_partition_root(c.oid)) end
+		from pg_class c where c.oid = $1`, oid).Scan(&p.Feed.Table, &name, &p.Key, &kind, &root)
+	switch {
+	case err != nil:
+		return Proposal{}, err
+	case kind != "":
+		return Proposal{}, fmt.Errorf("%s is a %s: only tables can be attached", p.Feed.Table, kind)
+	case root != nil:
+		return Proposal{}, fmt.Errorf("%s is a partition: attach %s, its changes are reported under that name", p.Feed.Table, *root)
+	}
+	foreign, err := foreignKeys(ctx, db, oid)
+	if err != nil {
+		return Proposal{}, err
+	}
+	columns, err := idColumns(ctx, db, oid)
+	if err != nil {
+		return Proposal{}, err
+	}
+	for _, c := range columns {
+		if why := ownerBecause(c.name, foreign); why != "" {
+			p.Feed.Audience = append(p.Feed.Audience, c.name)
+			p.Owners = append(p.Owners, Reason{c.name, why})
+		}
+	}
+	own := literal(name)
+	if slices.Contains(reserved, own) {
+		own = literal(p.Feed.Table)
+	}
+	p.scope(own, "any change of the table")
+	if len(p.Key) > 0 {
+		p.scope(template(singular(name), p.Key), "one row, by the primary key")
+	}
+	for _, f := range foreign {
+		if len(f.columns) == 1 && slices.Contains(p.Feed.Audience, f.columns[0]) {
+			continue
+		}
+		p.scope(template(f.name(), f.columns), "foreign key to "+f.table)
+	}
+	for _, c := range columns {
+		bare, ok := strings.CutSuffix(c.name, "_id")
+		refers := slices.ContainsFunc(foreign, func(f foreignKey) bool { return slices.Contains(f.columns, c.name) })
+		if ok && bare != "" && !c.array && !refers && !slices.Contains(p.Feed.Audience, c.name) && !slices.Equal(p.Key, []string{c.name}) {
+			p.scope(template(bare, []string{c.name}), "by its name")
+		}
+	}
+	if former, ok, err := Get(ctx, db, p.Feed.Table); err != nil {
+		return Proposal{}, err
+	} else if ok {
+		p.Former = &former
+	}
+	return p, nil
+}
+
+func (p *Proposal) scope(template, why string) {
+	if slices.Contains(p.Feed.Scopes, template) || checkTemplate(template) != nil { // a column's name may have braces
+		return
+	}
+	p.Feed.Scopes = append(p.Feed.Scopes, template)
+	p.Scopes = append(p.Scopes, Reason{template, why})
+}
+
+// foreignKey is one of a table's foreign keys.
+type foreignKey struct {
+	columns []string
+	table   string // it refers to, with its schema
+	refers  string // that table's bare name
+}
+
+func foreignKeys(ctx context.Context, db Querier, table uint32) ([]foreignKey, error) {
+	// Those of a partitioned table have copies for the partitions they refer to.
+	rows, err := db.Query(ctx, `
+		select array(select a.attname::text from unnest(k.conkey) with ordinality x (n, i)
+				join pg_attribute a on a.attrelid = k.conrelid and a.attnum = x.n order by x.i),
+			pgbell.table_name(r.oid), r.relname::text
+		from pg_constraint k join pg_class r on r.oid = k.confrelid
+		where k.conrelid = $1 and k.contype = 'f' and k.conparentid = 0
+		order by k.conkey, k.conname`, table)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (f foreignKey, err error) {
+		return f, row.Scan(&f.columns, &f.table, &f.refers)
+	})
+}
+
+func (f foreignKey) name() string {
+	if len(f.columns) == 1 {
+		if bare, ok := strings.CutSuffix(f.columns[0], "_id"); ok && bare != "" {
+			return bare
+		}
+	}
+	return singular(f.refers)
+}
+
+// idColumn is a column that may hold an id, or an array of them.
+type idColumn struct {
+	name  string
+	array bool
+}
+
+// idColumns looks through domains by itself: pgbell.base_type is not for everybody.
+func idColumns(ctx context.Context, db Querier, table uint32) ([]idColumn, error) {
+	rows, err := db.Query(ctx, `
+		with recursive step (oid, base) as (
+			select t.oid, t.oid from pg_type t
+			union all
+			select s.oid, t.typbasetype from step s join pg_type t on t.oid = s.base where t.typtype = 'd'
+		), bases (oid, base) as (
+			select s.oid, s.base from step s join pg_type t on t.oid = s.base where t.typtype <> 'd'
+		)
+		select a.attname::text, t.typcategory = 'A'
+		from pg_attribute a
+		join bases tb on tb.oid = a.atttypid join pg_type t on t.oid = tb.base
+		join bases eb on eb.oid = case when t.typcategory = 'A' then t.typelem else t.oid end join pg_type e on e.oid = eb.base
+		where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped and a.attgenerated <> 'v'
+			and (e.typcategory = 'S' or e.oid = any ('{uuid,smallint,integer,bigint,numeric}'::regtype[]))
+		order by a.attnum`, table)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (c idColumn, err error) {
+		return c, row.Scan(&c.name, &c.array)
+	})
+}
+
+// ownerNames are columns that hold who a row is for, in the singular.
+var ownerNames = []string{"owner", "user", "member", "created_by", "assigned_to", "assignee", "author", "creator", "participant", "recipient"}
+
+// userTables are tables of users, in the singular.
+var userTables = []string{"user", "account", "person", "people", "profile", "member", "app_user"}
+
+// ownerBecause says why a column looks like an owner; empty if it doesn't.
+func ownerBecause(column string, foreign []foreignKey) string {
+	for _, f := range foreign {
+		if slices.Equal(f.columns, []string{column}) && slices.Contains(userTables, strings.ToLower(singular(f.refers))) {
+			return "foreign key to " + f.table
+		}
+	}
+	name := strings.ToLower(column)
+	for _, suffix := range []string{"_ids", "_id", "_uuids", "_uuid"} {
+		if bare, ok := strings.CutSuffix(name, suffix); ok {
+			name = bare
+			break
+		}
+	}
+	if slices.Contains(ownerNames, singular(name)) {
+		return "by its name"
+	}
+	return ""
+}
+
+// singular is guesswork, by a rule that can be said in a line: see Propose.
+func singular(name string) string {
+	if bare, ok := strings.CutSuffix(name, "ies"); ok && bare != "" {
+		return bare + "y"
+	}
+	for _, ending := range []string{"ss", "us", "is", "news"} {
+		if strings.HasSuffix(name, ending) {
+			return name
+		}
+	}
+	if bare, ok := strings.CutSuffix(name, "s"); ok && bare != "" {
+		return bare
+	}
+	return name
+}
+
+// template is a scope of a name and columns: task:{id}.
+func template(name string, columns []string) string {
+	return literal(name) + ":{" + strings.Join(columns, "}:{") + "}"
+}
+
+// literal writes text in a template so that it stands for itself.
+func literal(text string) string {
+	return strings.NewReplacer("{", "{{", "}", "}}").Replace(text)
+}
