@@ -1,0 +1,193 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Querier is a connection or a pool that runs one query.
+type Querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+// maxFill is how many records, of up to 500 changes each, a reader that starts
+// looks back at most.
+const maxFill = 100_000
+
+// Floor returns the oldest cursor that is worth reading from: the journal reaches
+// back to it, and it leaves out no more than the newest 100,000 records.
+func Floor(ctx context.Context, db Querier) (Cursor, error) {
+	rows, err := db.Query(ctx, `select pgbell.cursor(), s.floor::text,
+		coalesce((select j.xid from pgbell.journal j order by j.xid desc offset $1 limit 1), '0')::text
+		from pgbell.journal_state s where s.one`, maxFill)
+	if err != nil {
+		return Cursor{}, err
+	}
+	type head struct{ cursor, floor, before string }
+	h, err := pgx.CollectExactlyOneRow(rows, func(row pgx.CollectableRow) (h head, err error) {
+		return h, row.Scan(&h.cursor, &h.floor, &h.before)
+	})
+	if err != nil {
+		return Cursor{}, err
+	}
+	_, floor, err := parseHead(h.cursor, h.floor)
+	if err != nil {
+		return Cursor{}, err
+	}
+	before, err := strconv.ParseUint(h.before, 10, 64)
+	floor.Xmin = max(floor.Xmin, before+1)
+	floor.Xmax = floor.Xmin
+	return floor, err
+}
+
+// readSQL gives, before all else, the cursor and the floor of this very snapshot,
+// so that what one call misses the next one gets: pgbell.cursor() may be shortened,
+// which among many writers would repeat everything over and over. Then the records
+// that the cursor of $1, $2 and $3 doesn't cover, unless there is a gap. Two
+// branches, since each is a range of the index alone.
+const readSQL = `
+with head as materialized (
+	select split_part(pgbell.cursor(), '-', 1) as incarnation, floor from pgbell.journal_state where one
+)
+select incarnation || '-' || pg_current_snapshot(), floor::text,
+	null::bigint as seq, 0 as part, null, null::timestamptz, null, null, null, null
+from head
+union all
+select null, null, seq, part, xid::text, at, tbl, op, origin, changes
+from pgbell.journal
+where xid >= $2::xid8 and (select incarnation = $4 and floor <= $1::xid8 from head)
+union all
+select null, null, seq, part, xid::text, at, tbl, op, origin, changes
+from pgbell.journal
+where xid = any ($3::xid8[]) and (select incarnation = $4 and floor <= $1::xid8 from head)
+order by seq nulls first, part`
+
+// Gap is the error that says: what happened since the cursor can't be told any
+// more. Its text is the reason of the resets that follow.
+type Gap string
+
+func (g Gap) Error() string { return string(g) }
+
+// The reasons for which continuity can't be proved.
+const (
+	GapIncarnation Gap = "the database server was restarted" // transaction ids may come again
+	GapRetention   Gap = "the journal does not reach back that far"
+)
+
+// gap returns what is between c and now, given how far the journal reaches back.
+func (c Cursor) gap(floor Cursor) Gap {
+	switch {
+	case c.Incarnation != floor.Incarnation:
+		return GapIncarnation
+	case c.Xmin < floor.Xmin:
+		return GapRetention
+	}
+	return ""
+}
+
+// Read calls each for every record that since doesn't cover, in order, and
+// returns the cursor that covers them all and the oldest from which the journal
+// can still be read. It gives a [Gap] if since is older than that or of another
+// incarnation. One statement, no transaction: nothing is held open between calls.
+// db must not be used meanwhile. Once each has returned an error, end ctx: else what
+// is left of the answer is waited for.
+func Read(ctx context.Context, db Querier, since Cursor, each func(Record) error) (end, floor Cursor, err error) {
+	xid := func(x uint64) string { return strconv.FormatUint(x, 10) }
+	xip := make([]string, len(since.Xip))
+	for i, x := range since.Xip {
+		xip[i] = xid(x)
+	}
+	rows, err := db.Query(ctx, readSQL, xid(since.Xmin), xid(since.Xmax), xip, since.Incarnation)
+	if err != nil {
+		return Cursor{}, Cursor{}, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var w wireRow
+		if err := rows.Scan(&w.cursor, &w.floor, &w.seq, &w.part, &w.xid, &w.at, &w.tbl, &w.op, &w.origin, &w.changes); err != nil {
+			return Cursor{}, Cursor{}, err
+		}
+		if w.seq == nil {
+			if end, floor, err = parseHead(*w.cursor, *w.floor); err != nil {
+				return Cursor{}, Cursor{}, err
+			}
+			continue
+		}
+		r, err := w.record()
+		if err == nil {
+			err = each(r)
+		}
+		if err != nil {
+			return Cursor{}, Cursor{}, err
+		}
+	}
+	switch err := rows.Err(); {
+	case err != nil:
+		return Cursor{}, Cursor{}, err
+	case end.IsZero():
+		return Cursor{}, Cursor{}, errors.New("pgbell.journal_state is empty: run pgbell migrate down, then up")
+	}
+	if gap := since.gap(floor); gap != "" {
+		return end, floor, gap
+	}
+	return end, floor, nil
+}
+
+// wireRow is a row that readSQL gives.
+type wireRow struct {
+	cursor, floor *string // of the first row only
+	seq           *int64
+	part          int
+	xid           *string
+	at            *time.Time
+	tbl, op       *string
+	origin        *string
+	changes       []byte
+}
+
+func (w wireRow) record() (Record, error) {
+	r := Record{Seq: *w.seq, Part: w.part, At: *w.at}
+	if w.tbl != nil {
+		r.Table = *w.tbl
+	}
+	if w.origin != nil {
+		r.Origin = *w.origin
+	}
+	var err error
+	if r.Tx, err = strconv.ParseUint(*w.xid, 10, 64); err != nil {
+		return r, err
+	}
+	return r, r.decode(*w.op, w.changes)
+}
+
+func parseHead(cursor, floor string) (end, oldest Cursor, err error) {
+	if end, err = parseCursor(cursor); err != nil {
+		return Cursor{}, Cursor{}, fmt.Errorf("pgbell.cursor(): %w", err)
+	}
+	xid, err := strconv.ParseUint(floor, 10, 64)
+	xid = max(xid, 1) // a new journal's floor is 0, which is no transaction
+	return end, Cursor{Incarnation: end.Incarnation, Xmin: xid, Xmax: xid}, err
+}
+
+// Volatile returns the tables whose feeds are not durable, each with the
+// templates of its scopes.
+func Volatile(ctx context.Context, db Querier) (map[string][]Template, error) {
+	rows, err := db.Query(ctx, "select table_name, scopes from pgbell.feeds where not durable")
+	if err != nil {
+		return nil, err
+	}
+	feeds := map[string][]Template{}
+	var table string
+	var scopes []string
+	_, err = pgx.ForEachRow(rows, []any{&table, &scopes}, func() error {
+		templates, err := ParseTemplates(scopes)
+		feeds[table] = templates
+		return err
+	})
+	return feeds, err
+}

@@ -1,0 +1,212 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgbell/pgbell/internal/pgtest"
+)
+
+// readAll reads on from since.
+func readAll(t *testing.T, conn *pgx.Conn, since Cursor) (records []Record, end Cursor) {
+	t.Helper()
+	end, _, err := Read(t.Context(), conn, since, func(r Record) error {
+		records = append(records, r)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return records, end
+}
+
+func floorOf(t *testing.T, conn *pgx.Conn) Cursor {
+	t.Helper()
+	floor, err := Floor(t.Context(), conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return floor
+}
+
+func publish(t *testing.T, conn *pgx.Conn, scope string) {
+	t.Helper()
+	if _, err := conn.Exec(t.Context(), "select pgbell.publish($1)", scope); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Each transaction's record comes once, when it committed, even where the text of
+// a cursor has no room for all that are running.
+func TestReadGivesEachRecordOnceAmongManyWriters(t *testing.T) {
+	const writers = 71
+	url := pgtest.Migrated.Database(t)
+	reader := connect(t, url)
+	var open []*pgx.Conn
+	for i := range writers {
+		conn := connect(t, url)
+		exec(t, conn, "begin")
+		publish(t, conn, fmt.Sprint("w:", i))
+		open = append(open, conn)
+	}
+	floor := floorOf(t, reader)
+	publish(t, connect(t, url), "done") // a snapshot ends behind the last that is over
+	records, end := readAll(t, reader, floor)
+	if len(records) != 1 || len(end.Xip) != writers {
+		t.Fatalf("got %d records, %d running, want 1 and %d", len(records), len(end.Xip), writers)
+	}
+	if text := end.String(); len(text) > 256 || text == end.text() {
+		t.Fatalf("the cursor's text was not shortened: %s", text)
+	}
+	for i := range writers {
+		i = (i*7 + 3) % writers // some order
+		exec(t, open[i], "commit")
+		if records, end = readAll(t, reader, end); len(records) != 1 || records[0].Changes[0].Scopes[0] != fmt.Sprint("w:", i) {
+			t.Fatalf("after the commit of %d: got %+v", i, records)
+		}
+	}
+}
+
+func TestRecordsComeInOrderOfSequence(t *testing.T) {
+	url := pgtest.Migrated.Database(t)
+	conn, other := connect(t, url), connect(t, url)
+	floor := floorOf(t, conn)
+	exec(t, other, "begin")
+	publish(t, other, "first")
+	publish(t, conn, "second")
+	publish(t, other, "third")
+	exec(t, conn, "begin")
+	publish(t, conn, "never")
+	exec(t, conn, "rollback")
+	exec(t, other, "savepoint s")
+	publish(t, other, "never")
+	exec(t, other, "rollback to s; savepoint s2")
+	publish(t, other, "fourth")
+	exec(t, other, "commit")
+	records, end := readAll(t, conn, floor)
+	var got []string
+	for _, r := range records {
+		got = append(got, r.Changes[0].Scopes[0])
+		if !end.Covers(r.Tx) || floor.Covers(r.Tx) || r.At.IsZero() || r.Op != "publish" || r.Table != "" {
+			t.Errorf("got %+v", r)
+		}
+	}
+	if want := []string{"first", "second", "third", "fourth"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if records, _ = readAll(t, conn, end); len(records) > 0 {
+		t.Errorf("again: %+v", records)
+	}
+}
+
+func TestGapComesWithoutRecords(t *testing.T) {
+	conn := connect(t, pgtest.Migrated.Database(t))
+	before := floorOf(t, conn)
+	publish(t, conn, "a")
+	_, end := readAll(t, conn, before)
+	publish(t, conn, "b")
+	exec(t, conn, fmt.Sprintf("update pgbell.journal_state set floor = '%d'", end.Xmin))
+
+	other := end
+	other.Incarnation = "abc"
+	for want, since := range map[Gap]Cursor{GapRetention: before, GapIncarnation: other} {
+		now, floor, err := Read(t.Context(), conn, since, func(r Record) error { return fmt.Errorf("%+v", r) })
+		if gap := Gap(""); !errors.As(err, &gap) || gap != want {
+			t.Errorf("%v: got %v, want %v", since, err, want)
+		}
+		if !now.Includes(end) || floor.Xmin != end.Xmin || floor.Incarnation != end.Incarnation {
+			t.Errorf("%v: now %v, floor %v", since, now, floor)
+		}
+	}
+	if records, _ := readAll(t, conn, end); len(records) != 1 {
+		t.Errorf("the floor itself: got %d records, want 1", len(records))
+	}
+	if floor := floorOf(t, conn); floor.Xmin != end.Xmin || floor.Incarnation != end.Incarnation {
+		t.Errorf("floor %v, want that of %v", floor, end)
+	}
+}
+
+func TestReadStopsAtTheFirstError(t *testing.T) {
+	conn := connect(t, pgtest.Migrated.Database(t))
+	floor := floorOf(t, conn)
+	publish(t, conn, "a")
+	publish(t, conn, "b")
+	enough, calls := errors.New("enough"), 0
+	_, _, err := Read(t.Context(), conn, floor, func(Record) error { calls++; return enough })
+	if !errors.Is(err, enough) || calls != 1 {
+		t.Errorf("got %v after %d records", err, calls)
+	}
+	exec(t, conn, "update pgbell.journal set op = 'merge' where xid::text = (select max(xid::text) from pgbell.journal)")
+	if _, _, err = Read(t.Context(), conn, floor, func(Record) error { return nil }); err == nil || !strings.Contains(err.Error(), "upgrade it") {
+		t.Errorf("unknown op: got %v", err)
+	}
+	exec(t, conn, "delete from pgbell.journal_state")
+	if _, _, err = Read(t.Context(), conn, floor, func(Record) error { return nil }); err == nil || !strings.Contains(err.Error(), "journal_state is empty") {
+		t.Errorf("without a state: got %v", err)
+	}
+}
+
+func TestFloorLeavesOutWhatIsTooMuchToStartWith(t *testing.T) {
+	conn := connect(t, pgtest.Migrated.Database(t))
+	exec(t, conn, "insert into pgbell.journal (slot, seq, xid, op, changes) "+
+		"select g % 2, g, g::text::xid8, 'publish', '[]' from generate_series(1, 100010) g")
+	floor := floorOf(t, conn)
+	if floor.Xmin != 11 || floor.Xmax != 11 {
+		t.Errorf("got %v, want a floor above transaction 10", floor)
+	}
+	first := true
+	n := 0
+	_, _, err := Read(t.Context(), conn, floor, func(r Record) error {
+		if n++; first && r.Tx != 11 {
+			return fmt.Errorf("the first record is %d", r.Tx)
+		}
+		first = false
+		return nil
+	})
+	if err != nil || n != 100_000 {
+		t.Errorf("read %d, %v", n, err)
+	}
+}
+
+func TestVolatileFeeds(t *testing.T) {
+	conn := connect(t, pgtest.Migrated.Database(t))
+	exec(t, conn, `create table a (id int primary key); create table "B b" (id int primary key);
+		select pgbell.attach('a', array['a:{id}']);
+		select pgbell.attach('"B b"', array['b:{id}', 'all'], durable => false)`)
+	got, err := Volatile(t.Context(), conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string][]Template{`public."B b"`: {
+		{[]string{"b:", ""}, []string{"id"}}, {[]string{"all"}, nil},
+	}}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(Template{})); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A plan that scans the whole journal would do so once a second, and compile it.
+func TestReadUsesTheIndexAlone(t *testing.T) {
+	conn := connect(t, pgtest.Migrated.Database(t))
+	exec(t, conn, "set enable_seqscan = off; set jit = off") // as the listener does
+	exec(t, conn, "insert into pgbell.journal (slot, seq, xid, op, changes) "+
+		"select 0, g, g::text::xid8, 'publish', '[]' from generate_series(1, 5000) g")
+	rows, err := conn.Query(t.Context(), "explain "+readSQL, "4990", "5000", []string{"4990", "4995"}, "ab")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan := strings.Join(lines, "\n")
+	if strings.Contains(plan, "Seq Scan") || strings.Count(plan, "journal_0_xid") != 2 {
+		t.Error(plan)
+	}
+}
