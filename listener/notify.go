@@ -1,0 +1,165 @@
+package listener
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgbell/pgbell/bus"
+	"github.com/pgbell/pgbell/journal"
+)
+
+// wait returns when there may be something to read, at the latest after a tick.
+func (s *session) wait(ctx context.Context) error {
+	tick, cancel := context.WithTimeout(ctx, s.cfg.Tick)
+	defer cancel()
+	for {
+		n, err := s.conn.WaitForNotification(tick)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil && tick.Err() != nil && !s.conn.IsClosed():
+			return nil
+		case err != nil:
+			return fmt.Errorf("wait for a notification: %w", err)
+		}
+		if s.notified(n) {
+			cancel() // from here on only those that came already
+		}
+	}
+}
+
+// notified emits a notification that is all there is to know of a change. Of
+// others it says whether they are a reason to read the journal.
+func (s *session) notified(n *pgconn.Notification) (bell bool) {
+	s.notifications.Add(1)
+	note, err := journal.ParseNotification(n.Payload)
+	templates, known := s.volatile[note.Table]
+	switch {
+	case err != nil:
+		s.ignored.Add(1)
+		s.log.Debug("ignored a notification", "err", err, "pid", n.PID)
+	case note.Hello != "":
+	case !note.Volatile:
+		return true
+	case !known:
+		s.ignored.Add(1)
+		s.missed = true
+	default:
+		s.emit(within(note.Record, templates))
+	}
+	return false
+}
+
+// within limits what a notification says to the scopes of its own feed: those of
+// durable feeds are not for anybody to ring who may connect. Of a feed that was
+// attached again just now it may take away too much, but for that the journal has
+// a reset.
+func within(r journal.Record, templates []journal.Template) journal.Record {
+	feed := &journal.Reset{Templates: templates}
+	if r.Reset != nil {
+		feed.Reason = r.Reset.Reason
+		r.Reset = feed
+		return r
+	}
+	foreign := func(scope string) bool { return !feed.Matches(scope) }
+	for i := range r.Changes {
+		c := &r.Changes[i]
+		c.Scopes = slices.DeleteFunc(c.Scopes, foreign)
+		c.Data = nil // travels only through the journal: this is forged
+		if c.Old != nil {
+			c.Old.Scopes = slices.DeleteFunc(c.Old.Scopes, foreign)
+		}
+	}
+	return r
+}
+
+// loadFeeds finds out which feeds are not durable.
+func (s *session) loadFeeds(ctx context.Context) error {
+	ctx, _, stop := s.watch(ctx)
+	defer stop()
+	feeds, err := journal.Volatile(ctx, s.conn)
+	if err != nil {
+		return because(ctx, "read the feeds", err)
+	}
+	before := s.volatile
+	s.volatile = feeds
+	s.mu.Lock()
+	s.feeds = feeds
+	s.mu.Unlock()
+	if !s.missed {
+		return nil
+	}
+	s.missed = false
+	for table, templates := range feeds {
+		if _, known := before[table]; !known {
+			s.reset(table, templates, "attached or renamed") // it may be what was missed
+		}
+	}
+	return nil
+}
+
+func (s *session) reset(table string, templates []journal.Template, reason string) {
+	s.emit(journal.Record{Table: table, Op: bus.OpReset, Reset: &journal.Reset{Templates: templates, Reason: reason}})
+}
+
+var errDeaf = errors.New("notifications do not arrive: a connection pooler such as PgBouncer or RDS Proxy " +
+	"hands each transaction to another session: connect to Postgres directly, or to the pooler in session mode")
+
+// prove finds out whether notifications arrive at all: behind a pooler in
+// transaction mode LISTEN succeeds, and then nothing ever comes. The proof comes
+// from a second connection, while this one is idle: what it sends itself, a pooler
+// may well pass on with the answer. Other notifications are thrown away, since
+// nothing was promised of them yet.
+func (s *session) prove(ctx context.Context) error {
+	hello := rand.Text()
+	if err := s.greet(ctx, hello); err != nil { // too many connections, or a full notification queue
+		s.log.Warn("can't find out whether notifications arrive", "err", err)
+		return nil
+	}
+	s.setProgress(progress(fmt.Sprintf("connected, waiting for its own notification to arrive (%v at most)", s.cfg.Timeout)))
+	limited, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	heard, err := s.hears(limited, hello)
+	if heard || s.conn.IsClosed() {
+		return err
+	}
+	// Deaf, or does Postgres not answer at all?
+	ping, stop := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer stop()
+	if _, err := s.conn.Exec(ping, "select 1"); err != nil {
+		return errSilent
+	}
+	if heard, _ = s.hears(limited, hello); heard { // it came with the answer
+		return nil
+	}
+	return errDeaf
+}
+
+func (s *session) greet(ctx context.Context, hello string) error {
+	conn, err := s.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.close(conn)
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	_, err = conn.Exec(ctx, `select pg_notify('pgbell', '{"v":1,"hello":"`+hello+`"}')`)
+	return err
+}
+
+func (s *session) hears(ctx context.Context, hello string) (bool, error) {
+	for {
+		n, err := s.conn.WaitForNotification(ctx)
+		if err != nil {
+			return false, fmt.Errorf("wait for a notification: %w", err)
+		}
+		if note, err := journal.ParseNotification(n.Payload); err == nil && note.Hello == hello {
+			return true, nil
+		}
+	}
+}

@@ -1,0 +1,220 @@
+package listener
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// session is the life of one connection. It calls healthy once it has caught up,
+// and always returns an error.
+func (l *Listener) session(ctx context.Context, healthy func()) error {
+	conn, err := l.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer l.close(conn)
+	s := &session{Listener: l, conn: conn}
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+	l.connections.Add(1)
+	every := min(time.Minute, max(l.cfg.Retention/10, time.Millisecond))
+	rotate, load := time.Now().Add(rand.N(every)), time.Now()
+	if err := s.measure(ctx); err != nil {
+		return err
+	}
+	for {
+		if err := s.catchUp(ctx); err != nil {
+			return err
+		}
+		if before := l.setReady(nil); before != nil {
+			healthy()
+			l.log.Info("listening", "database", l.conf.Database, "cursor", l.cursor.String())
+		}
+		// Forged ones would have it read all the time.
+		if s.missed && time.Since(load) >= l.cfg.Tick {
+			if err := s.loadFeeds(ctx); err != nil {
+				return err
+			}
+			load = time.Now()
+		}
+		if time.Now().After(rotate) {
+			if err := errors.Join(s.rotate(ctx), s.measure(ctx)); err != nil {
+				return err
+			}
+			rotate = time.Now().Add(rand.N(every))
+		}
+		if err := s.wait(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+func (l *Listener) connect(ctx context.Context) (*pgx.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.cfg.Timeout)
+	defer cancel()
+	conn, err := pgx.ConnectConfig(ctx, l.conf.Copy())
+	if err != nil {
+		return nil, err // says "failed to connect to ..." itself
+	}
+	if _, err = conn.Exec(ctx, settings); err != nil {
+		l.close(conn)
+		return nil, err
+	}
+	return conn, nil
+}
+
+// settings are those of each connection. The planner knows nothing of the newest
+// rows, which are all that we read. Our own deadlines hold while nothing comes; a
+// limit for a whole statement would cut a long catching-up, again and again.
+const settings = `
+set application_name = 'pgbell';
+set client_encoding = 'UTF8';
+set enable_seqscan = off;
+set jit = off;
+set statement_timeout = 0`
+
+// close says goodbye to Postgres, but doesn't wait long for an answer.
+func (l *Listener) close(conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if err := conn.Close(ctx); err != nil {
+		l.log.Debug("closing a connection", "err", err)
+	}
+}
+
+type session struct {
+	*Listener
+	conn   *pgx.Conn
+	missed bool // something of a feed that wasn't known
+}
+
+// begin starts to listen, and finds out what happened to the feeds that aren't
+// durable meanwhile: nobody knows, so that their scopes get a reset.
+func (s *session) begin(ctx context.Context) error {
+	if err := s.listen(ctx); err != nil {
+		return err
+	}
+	if err := s.prove(ctx); err != nil {
+		return err
+	}
+	s.setProgress("connected, reading the journal")
+	before := maps.Clone(s.volatile)
+	if err := s.loadFeeds(ctx); err != nil {
+		return err
+	}
+	if s.cursor.IsZero() {
+		return nil
+	}
+	for table, templates := range s.volatile {
+		before[table] = slices.Concat(before[table], templates)
+	}
+	for table, templates := range before {
+		s.reset(table, templates, "the connection to the database was down")
+	}
+	return nil
+}
+
+func (s *session) listen(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	// Committed before the first reading of the journal: what that doesn't see yet
+	// rings afterwards.
+	_, err := s.conn.Exec(ctx, "listen pgbell")
+	if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) && pgErr.Code == "25006" { // read_only_sql_transaction
+		return fmt.Errorf("this server is a standby, where nobody can listen: connect to the primary: %w", err)
+	}
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	// Postgres emptied the table if it crashed.
+	if _, err = s.conn.Exec(ctx, "select pgbell.mark_incarnation()"); err != nil {
+		return fmt.Errorf("mark the incarnation: %w", installed(err))
+	}
+	return nil
+}
+
+// rotate takes the journal's rotation one step further, if one is due. Another
+// listener may be at it, and a role that may not is no reason to stop.
+func (s *session) rotate(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	var step string
+	err := s.conn.QueryRow(ctx, "select pgbell.rotate($1)", s.cfg.Retention).Scan(&step)
+	if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) {
+		if pgErr.Code != "55P03" { // lock_not_available: a reader was in the way
+			s.log.Warn("the journal was not rotated", "err", installed(err))
+		}
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("rotate the journal: %w", err)
+	}
+	s.log.Debug("rotation", "step", step)
+	return nil
+}
+
+// measure notes how full the server's notification queue is, and how large the
+// journal.
+func (s *session) measure(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	var (
+		usage float64
+		bytes int64
+	)
+	if err := s.conn.QueryRow(ctx, `select pg_notification_queue_usage(), sum(pg_total_relation_size(relid))::bigint
+		from pg_partition_tree('pgbell.journal')`).Scan(&usage, &bytes); err != nil {
+		return fmt.Errorf("measure the journal: %w", installed(err))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queueUsage, s.journalBytes = usage, bytes
+	return nil
+}
+
+var errSilent = errors.New("no answer from Postgres")
+
+// watch returns a context that is done when alive wasn't called for the timeout.
+func (l *Listener) watch(ctx context.Context) (watched context.Context, alive, stop func()) {
+	watched, cancel := context.WithCancelCause(ctx)
+	timer := time.AfterFunc(l.cfg.Timeout, func() { cancel(errSilent) })
+	return watched, func() { timer.Reset(l.cfg.Timeout) }, func() {
+		timer.Stop()
+		cancel(nil)
+	}
+}
+
+// because prefers the reason for which a step was cut to what that looked like.
+func because(ctx context.Context, step string, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	return fmt.Errorf("%s: %w", step, installed(err))
+}
+
+// grants are all that the listener's role needs, as the manual has them.
+const grants = "grant select on pgbell.journal, pgbell.journal_state, pgbell.feeds, and " +
+	"grant execute on function pgbell.mark_incarnation(), pgbell.rotate(interval), pgbell.table_name(oid), pgbell.state(pgbell.feed), to the role that pgbell connects as"
+
+// installed says what to do where the error is that pgbell's schema is missing, or
+// a right to it.
+func installed(err error) error {
+	if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) {
+		switch pgErr.Code {
+		case "3F000", "42P01", "42883", "42703": // no such schema, table, function, column
+			return fmt.Errorf("schema pgbell is missing or of another version: run pgbell migrate: %w", err)
+		case "42501": // insufficient_privilege
+			return fmt.Errorf("%w: %s", err, grants)
+		}
+	}
+	return err
+}
