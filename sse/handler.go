@@ -1,0 +1,208 @@
+package sse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/mux"
+
+	"github.com/pgbell/pgbell/bus"
+	"github.com/pgbell/pgbell/journal"
+)
+
+// AuthenticateFunc says who asks. An error refuses the request with 401, or with 503
+// if it wraps ErrUnavailable; it is logged, never shown. It must not write to the
+// request's response.
+type AuthenticateFunc func(*http.Request) (Identity, error)
+
+// AuthorizeFunc says whether id may subscribe to scope, which is canonical. It is
+// asked for each scope of a request, where an error gives a 503, again once the stream
+// has subscribed, and at least every Recheck while it lives: false ends it; as long as
+// there are errors, nothing is written to it. It must be safe for concurrent use.
+type AuthorizeFunc func(ctx context.Context, id Identity, scope string) (bool, error)
+
+// ReplayFunc returns what happened since a cursor. What it returns covers all that
+// went onto the bus before it was called; End says how far. It must be safe for
+// concurrent use and is given 10 seconds.
+type ReplayFunc func(ctx context.Context, since journal.Cursor) (*journal.Replay, error)
+
+// Config tunes a Handler. The zero value is ready to use.
+type Config struct {
+	Authenticate AuthenticateFunc // nil is Anonymous
+	Authorize    AuthorizeFunc    // nil allows every scope: the audience guards the rows
+	Recheck      time.Duration    // how long a permission to have a stream holds at most; 0 means 25s
+	Replay       ReplayFunc       // nil answers each resume with a reset
+	Ready        func() error     // nil when caught up with the database, else why not; a nil Ready always is
+
+	Heartbeat    time.Duration // the longest a stream stays silent; 0 means 15s
+	WriteTimeout time.Duration // for each write; a client that takes longer is cut; 0 means 10s
+
+	MaxScopes int // for one stream; 0 means 100
+	MaxReplay int // frames a resume may replay before it gets a reset instead; 0 means 10,000
+
+	MaxStreams        int     // open at once; 0 means 20,000
+	MaxStreamsPerUser int     // open at once, of one user who is not anonymous; 0 means any number
+	NewestWins        bool    // end the user's oldest stream rather than refuse the new one
+	StreamRate        float64 // new streams a second from one address, ten times as many at once; 0 means any number
+
+	// TrustedProxies are those whose X-Forwarded-For says from where a client comes,
+	// for StreamRate.
+	TrustedProxies []netip.Prefix
+
+	Logger *slog.Logger // nil discards
+}
+
+// Handler serves the routes of this package. Its methods are safe for concurrent
+// use.
+type Handler struct {
+	bus    *bus.Bus
+	cfg    Config
+	log    *slog.Logger
+	router *mux.Router
+
+	gate    gate
+	rate    rate
+	frames  atomic.Uint64
+	cut     atomic.Uint64
+	refused refusals
+
+	replays, resumeResets atomic.Uint64
+}
+
+// NewHandler returns a Handler for the events of b. It refuses negative settings.
+func NewHandler(b *bus.Bus, cfg Config) (*Handler, error) {
+	if b == nil {
+		return nil, errors.New("a handler needs a bus")
+	}
+	if err := cfg.fill(); err != nil {
+		return nil, err
+	}
+	h := &Handler{
+		bus: b, cfg: cfg, log: cfg.Logger, router: mux.NewRouter(),
+		gate: newGate(), rate: rate{perSecond: cfg.StreamRate}, refused: newRefusals(),
+	}
+	h.Register(h.router)
+	return h, nil
+}
+
+// fill checks cfg and sets the defaults.
+func (cfg *Config) fill() error {
+	for _, d := range []struct {
+		name  string
+		value *time.Duration
+		or    time.Duration
+	}{
+		{"heartbeat", &cfg.Heartbeat, 15 * time.Second},
+		{"write timeout", &cfg.WriteTimeout, 10 * time.Second},
+		{"recheck", &cfg.Recheck, 25 * time.Second},
+	} {
+		if *d.value < 0 {
+			return fmt.Errorf("%s %v: must be > 0, or 0 for the default of %v", d.name, *d.value, d.or)
+		}
+		if *d.value == 0 {
+			*d.value = d.or
+		}
+	}
+	for _, n := range []struct {
+		name  string
+		value *int
+		or    int
+	}{
+		{"scopes per stream", &cfg.MaxScopes, 100},
+		{"replay limit", &cfg.MaxReplay, 10_000},
+		{"number of streams", &cfg.MaxStreams, 20_000},
+	} {
+		if *n.value < 0 {
+			return fmt.Errorf("%s %d: must be >= 1, or 0 for the default of %d", n.name, *n.value, n.or)
+		}
+		if *n.value == 0 {
+			*n.value = n.or
+		}
+	}
+	if cfg.Authenticate == nil {
+		cfg.Authenticate = Anonymous
+	}
+	if cfg.MaxStreamsPerUser < 0 || !(cfg.StreamRate >= 0) {
+		return errors.New("limits must be >= 0")
+	}
+	if cfg.Ready == nil {
+		cfg.Ready = func() error { return nil }
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}
+
+// Register adds the routes to r: /events, /presence, /healthz and /readyz.
+func (h *Handler) Register(r *mux.Router) {
+	r.HandleFunc("/events", h.events)
+	r.HandleFunc("/presence", h.presence)
+	r.HandleFunc("/healthz", h.healthz)
+	r.HandleFunc("/readyz", h.readyz)
+}
+
+// ServeHTTP serves the routes that Register adds.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.router.ServeHTTP(w, r) }
+
+// events answers GET /events.
+func (h *Handler) events(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet {
+		h.refuse(w, r, methodNotAllowed.problem("Only GET opens a stream."))
+		return
+	}
+	if r.ContentLength != 0 {
+		// Over HTTP/1.1 net/http reads a body before the first byte of the answer, for as
+		// long as its client likes, unless the connection is to be closed.
+		w.Header().Set("Connection", "close")
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(h.cfg.WriteTimeout)) // if it can be
+		h.refuse(w, r, badRequest.problem("A request for a stream has no body."))
+		return
+	}
+	if h.gate.draining() {
+		h.sendAway(w)
+		return
+	}
+	if !h.rate.allow(clientAddr(r, h.cfg.TrustedProxies)) {
+		h.refuse(w, r, tooFast.problem("Too many new streams from your address."))
+		return
+	}
+	req, p := h.admit(r, h.cfg.MaxScopes)
+	if p != nil {
+		h.refuse(w, r, p)
+		return
+	}
+	if p := h.stream(w, r, req); p != nil {
+		h.refuse(w, r, p)
+	}
+}
+
+// Stats are counts of a Handler since it was made, and its present streams.
+type Stats struct {
+	Streams int               // open now
+	Limit   int               // how many may be
+	Frames  uint64            // events and resets written
+	Cut     uint64            // streams ended because the client did not read
+	Replays uint64            // clients that came back and got what they missed
+	Resets  uint64            // clients that came back and got resets in its place
+	Refused map[string]uint64 // by reason, the last part of the problem's type; all reasons are there
+}
+
+// Stats returns the present counts. The map is the caller's.
+func (h *Handler) Stats() Stats {
+	return Stats{
+		Streams: h.gate.count(),
+		Limit:   h.cfg.MaxStreams,
+		Frames:  h.frames.Load(),
+		Cut:     h.cut.Load(),
+		Replays: h.replays.Load(),
+		Resets:  h.resumeResets.Load(),
+		Refused: h.refused.counts(),
+	}
+}

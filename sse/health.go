@@ -1,0 +1,42 @@
+package sse
+
+import (
+	"errors"
+	"net/http"
+)
+
+// healthz answers while the process is alive.
+func (h *Handler) healthz(w http.ResponseWriter, r *http.Request) {
+	answerPlain(w, http.StatusOK, "ok")
+}
+
+// readyz answers 200 if a new stream would work at once, else 503 and why not.
+func (h *Handler) readyz(w http.ResponseWriter, r *http.Request) {
+	err := h.hears()
+	if h.gate.draining() {
+		err = errors.New("shutting down: no new streams are accepted")
+	}
+	if err != nil {
+		answerPlain(w, http.StatusServiceUnavailable, err.Error())
+		return
+	}
+	answerPlain(w, http.StatusOK, "ok")
+}
+
+// hears returns nil if the bus is fed and caught up, else why not.
+func (h *Handler) hears() error {
+	if err := h.cfg.Ready(); err != nil {
+		return err
+	}
+	if h.bus.Position() == "" {
+		return errors.New("nothing was read from the database yet")
+	}
+	return nil
+}
+
+func answerPlain(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	w.Write([]byte(text + "\n")) //nolint:errcheck // the client's loss
+}

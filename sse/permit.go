@@ -1,0 +1,88 @@
+package sse
+
+import (
+	"context"
+	"errors"
+	mathrand "math/rand/v2"
+	"time"
+)
+
+var (
+	errRefused = errors.New("no longer allowed")
+	errUnsure  = errors.New("whether it is still allowed could not be told")
+)
+
+// askTimeout is how long one look at the permission of a live stream may take.
+const askTimeout = 5 * time.Second
+
+// refuses returns the first of scopes that id may not subscribe to, "" if there is
+// none.
+func (h *Handler) refuses(ctx context.Context, id Identity, scopes []string) (scope string, err error) {
+	if h.cfg.Authorize == nil {
+		return "", nil
+	}
+	for _, scope := range scopes {
+		ok, err := h.cfg.Authorize(ctx, id, scope)
+		if err != nil || !ok {
+			return scope, err
+		}
+	}
+	return "", nil
+}
+
+// askAfter returns the time until a stream's permission is looked at again: not the
+// same for all.
+func (h *Handler) askAfter() time.Duration { return h.cfg.Recheck - mathrand.N(h.cfg.Recheck/4+1) }
+
+// permitted returns nil once it is certain that the stream may go on: at once,
+// unless it is time to ask again. As long as there is no answer, the client gets no
+// more than a sign of life, and after another such time its end.
+func (s *stream) permitted(ctx context.Context) error {
+	if s.h.cfg.Authorize == nil || time.Now().Before(s.askAt) {
+		return nil
+	}
+	for first, giveUp := true, s.askAt.Add(s.h.cfg.Recheck); ; first = false {
+		limited, cancel := context.WithTimeout(ctx, askTimeout)
+		scope, err := s.h.refuses(limited, s.req.id, s.req.scopes)
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case err == nil && scope == "":
+			s.askIn(s.h.askAfter())
+			return nil
+		case err == nil:
+			return errRefused
+		case !time.Now().Before(giveUp):
+			return errUnsure
+		case first:
+			s.h.log.Warn("authorization has no answer, holding a stream", "err", err)
+		}
+		if err := s.hold(ctx, time.Second); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *stream) askIn(d time.Duration) {
+	s.askAt = time.Now().Add(d)
+	s.ask.Reset(d)
+}
+
+// hold lets d pass, or less, with a sign of life.
+func (s *stream) hold(ctx context.Context, d time.Duration) error {
+	if err := s.pause(ctx, nil, time.After(d)); err != nil {
+		return err
+	}
+	if s.stopping {
+		return errDrained
+	}
+	if !s.beat {
+		return nil
+	}
+	s.beat = false
+	b := takeFrames()
+	defer b.free()
+	b.comment()
+	return s.write(b)
+}

@@ -1,0 +1,168 @@
+// Package pgauth has a SQL function say who may subscribe to what.
+package pgauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/pgbell/pgbell/sse"
+)
+
+// Config tunes an Authorizer. The zero value is ready to use.
+type Config struct {
+	MaxConns int           // connections to the database; 0 means 4
+	Timeout  time.Duration // of one question, with the wait for a connection; 0 means 5s
+	CacheFor time.Duration // how long an answer is good for the same question; 0 means 3s
+}
+
+// Authorizer asks a function of the database, (user_id text, scope text) returns
+// boolean. An anonymous user's id is null there; null for an answer is no. All
+// methods are safe for concurrent use.
+type Authorizer struct {
+	function string
+	cfg      Config
+	pool     *pgxpool.Pool
+	call     atomic.Pointer[string] // the query; nil until the function was found
+	cache    cache
+	asking   singleflight.Group
+}
+
+// New returns an Authorizer for a function named as in SQL, without its arguments. It
+// does no I/O. conf is copied. The caller must Close it.
+func New(conf *pgx.ConnConfig, function string, cfg Config) (*Authorizer, error) {
+	if function == "" {
+		return nil, errors.New("no function is named")
+	}
+	if cfg.MaxConns < 0 || cfg.Timeout < 0 || cfg.CacheFor < 0 {
+		return nil, errors.New("settings must not be negative")
+	}
+	if cfg.MaxConns == 0 {
+		cfg.MaxConns = 4
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = 5 * time.Second
+	}
+	if cfg.CacheFor == 0 {
+		cfg.CacheFor = 3 * time.Second
+	}
+	pc, err := pgxpool.ParseConfig(conf.ConnString())
+	if err != nil {
+		return nil, err
+	}
+	pc.ConnConfig = conf.Copy()
+	pc.ConnConfig.RuntimeParams["application_name"] = "pgbell authorize"
+	pc.MaxConns, pc.MinConns = int32(cfg.MaxConns), 0
+	pool, err := pgxpool.NewWithConfig(context.Background(), pc) // connects when first asked
+	if err != nil {
+		return nil, err
+	}
+	return &Authorizer{function: function, cfg: cfg, pool: pool, cache: cache{answers: map[question]answer{}}}, nil
+}
+
+// Close ends the connections, once the questions under way are answered.
+func (a *Authorizer) Close() { a.pool.Close() }
+
+// ErrFunction is wrapped by errors that say what is wrong with the function.
+var ErrFunction = errors.New("authorization function")
+
+// Check finds out whether the function is there, and fit. An error that doesn't wrap
+// ErrFunction says that the database was not reached.
+func (a *Authorizer) Check(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, a.cfg.Timeout)
+	defer cancel()
+	_, err := a.query(ctx)
+	return err
+}
+
+// Authorize is a [sse.AuthorizeFunc]. An answer may be as old as Config.CacheFor.
+func (a *Authorizer) Authorize(ctx context.Context, id sse.Identity, scope string) (bool, error) {
+	q := question{id.UserID, scope}
+	ok, known, epoch := a.cache.get(q)
+	if known {
+		return ok, nil
+	}
+	// Who asks the same at the same time gets the same answer, unless somebody was
+	// forgotten in between. The first to ask may leave before it's there.
+	asked := a.asking.DoChan(fmt.Sprintf("%d %q %q", epoch, q.user, q.scope), func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.Timeout)
+		defer cancel()
+		until := time.Now().Add(a.cfg.CacheFor)
+		ok, err := a.ask(ctx, q)
+		if err == nil {
+			a.cache.put(q, answer{ok, until}, epoch)
+		}
+		return ok, err
+	})
+	select {
+	case r := <-asked:
+		return r.Err == nil && r.Val.(bool), r.Err
+	case <-ctx.Done():
+		return false, context.Cause(ctx)
+	}
+}
+
+// Forget makes the next question about a user go to the database, and what is being
+// asked now be asked again. To be called for who was disconnected.
+func (a *Authorizer) Forget(userID string) { a.cache.forget(userID) }
+
+// ask asks the database.
+func (a *Authorizer) ask(ctx context.Context, q question) (bool, error) {
+	sql, err := a.query(ctx)
+	if err != nil {
+		return false, err
+	}
+	var user *string // null if anonymous: an empty text might be somebody's
+	if q.user != "" {
+		user = &q.user
+	}
+	var ok *bool
+	if err := a.pool.QueryRow(ctx, sql, user, q.scope).Scan(&ok); err != nil {
+		if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) {
+			a.call.Store(nil) // it may be another one by now
+		}
+		return false, fmt.Errorf("ask %s: %w", a.function, err)
+	}
+	return ok != nil && *ok, nil
+}
+
+const findSQL = `
+select format('select %I.%I($1::text, $2::text)', n.nspname, p.proname),
+	p.prorettype = 'boolean'::regtype and not p.proretset and p.prokind = 'f',
+	has_function_privilege(p.oid, 'execute') and has_schema_privilege(n.oid, 'usage')
+from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+where p.oid = to_regprocedure($1 || '(text,text)')`
+
+// query returns the query that asks the function, once it is found.
+func (a *Authorizer) query(ctx context.Context) (string, error) {
+	if call := a.call.Load(); call != nil {
+		return *call, nil
+	}
+	var (
+		call         string
+		fit, allowed bool
+	)
+	err := a.pool.QueryRow(ctx, findSQL, a.function).Scan(&call, &fit, &allowed)
+	if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) && pgErr.Code[:2] == "42" { // not a name
+		err = pgx.ErrNoRows
+	}
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return "", fmt.Errorf("%w %s(user_id text, scope text) does not exist: name it with its schema, without arguments", ErrFunction, a.function)
+	case err != nil:
+		return "", fmt.Errorf("find %s: %w", a.function, err)
+	case !fit:
+		return "", fmt.Errorf("%w %s(text, text) does not return boolean", ErrFunction, a.function)
+	case !allowed:
+		return "", fmt.Errorf("%w %s(text, text) may not be called by this role: grant it EXECUTE, and USAGE of the schema", ErrFunction, a.function)
+	}
+	a.call.Store(&call)
+	return call, nil
+}

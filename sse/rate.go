@@ -1,0 +1,89 @@
+package sse
+
+import (
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+)
+
+// rate lets each address open so many streams a second, and ten times as many at
+// once: a token bucket for each.
+type rate struct {
+	perSecond float64 // 0: no limit
+
+	mu      sync.Mutex
+	buckets map[netip.Addr]bucket
+	swept   time.Time
+}
+
+type bucket struct {
+	tokens float64
+	at     time.Time
+}
+
+// allow takes a token of addr, or reports false if there is none.
+func (r *rate) allow(addr netip.Addr) bool {
+	if r.perSecond == 0 {
+		return true
+	}
+	if addr.Is6() { // whoever has one such address has 2^64
+		addr = netip.PrefixFrom(addr, 64).Masked().Addr()
+	}
+	most := max(1, 10*r.perSecond)
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	full := time.Duration(most / r.perSecond * float64(time.Second))
+	if r.buckets == nil || now.Sub(r.swept) > full {
+		kept := make(map[netip.Addr]bucket, len(r.buckets)/2)
+		for a, b := range r.buckets {
+			if now.Sub(b.at) < full { // else it is full again, as if it were new
+				kept[a] = b
+			}
+		}
+		r.buckets, r.swept = kept, now
+	}
+	b, ok := r.buckets[addr]
+	if !ok {
+		b = bucket{most, now}
+	}
+	b.tokens = min(most, b.tokens+now.Sub(b.at).Seconds()*r.perSecond)
+	b.at = now
+	allowed := b.tokens >= 1
+	if allowed {
+		b.tokens--
+	}
+	r.buckets[addr] = b
+	return allowed
+}
+
+// clientAddr returns the address of who asks: the peer, or where that is a proxy in
+// trusted the last address in X-Forwarded-For that is none. What comes before that
+// one the client may have made up. The zero Addr where there is none to tell.
+func clientAddr(r *http.Request, trusted []netip.Prefix) netip.Addr {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil { // a Unix socket, say
+		return netip.Addr{}
+	}
+	addr := peer.Addr().Unmap().WithZone("")
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for i := len(hops) - 1; i >= 0 && isIn(trusted, addr); i-- {
+		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
+		if err != nil {
+			break
+		}
+		addr = hop.Unmap().WithZone("")
+	}
+	return addr
+}
+
+func isIn(prefixes []netip.Prefix, addr netip.Addr) bool {
+	for _, prefix := range prefixes {
+		if prefix.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,142 @@
+package sse
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/pgbell/pgbell/journal"
+)
+
+// reserved are the names that mean something else to an EventSource, or here.
+var reserved = []string{"open", "error", "message", "ready", "close"}
+
+// request is what an admitted request asks for, and for whom.
+type request struct {
+	id      Identity
+	scopes  []string       // canonical, none twice
+	since   journal.Cursor // zero: from now on
+	origins []string       // whose changes to leave out
+
+	window, spread time.Duration // how long an event may wait for others of its scope: see burst
+}
+
+// admit reads r and asks whether it may be answered: who asks, for what, and
+// whether that is allowed. It writes nothing.
+func (h *Handler) admit(r *http.Request, maxScopes int) (request, *problem) {
+	id, err := h.Identify(r, false)
+	if err != nil {
+		h.log.Debug("credentials refused", "err", err)
+		return request{}, unknown(err)
+	}
+	req, p := readRequest(r, maxScopes)
+	if p != nil {
+		return request{}, p
+	}
+	req.id = id
+	switch scope, err := h.refuses(r.Context(), id, req.scopes); {
+	case err != nil:
+		h.log.Warn("authorization has no answer", "err", err)
+		return request{}, notAuthorized.problem("Whether the scope is allowed can't be told at the moment.")
+	case scope != "":
+		return request{}, notAllowed.problem(fmt.Sprintf("You may not subscribe to %s.", scope)).about(scope)
+	}
+	return req, nil
+}
+
+// readRequest reads the parameters of r.
+func readRequest(r *http.Request, maxScopes int) (request, *problem) {
+	// Not r.URL.Query(), which drops what it can't read: a scope dropped is a
+	// subscriber that waits for ever.
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return request{}, badRequest.problem("The query string is malformed: " + err.Error() + ".")
+	}
+	var req request
+	var p *problem
+	if req.scopes, p = readScopes(query["scope"], maxScopes); p != nil {
+		return request{}, p
+	}
+	if req.since, p = readCursor(r.Header.Get("Last-Event-ID"), query["since"]); p != nil {
+		return request{}, p
+	}
+	for _, origin := range query["origin"] {
+		if origin != "" { // else all changes without an origin
+			req.origins = append(req.origins, origin)
+		}
+	}
+	if req.window, p = readWait(query, "coalesce"); p != nil {
+		return request{}, p
+	}
+	if req.spread, p = readWait(query, "spread"); p != nil {
+		return request{}, p
+	}
+	return req, nil
+}
+
+// maxWait is the most that may be asked for by coalesce and spread each.
+const maxWait = time.Minute
+
+// readWait reads how long an event may wait, 0 if nothing is said.
+func readWait(query url.Values, name string) (time.Duration, *problem) {
+	switch values := query[name]; {
+	case len(values) == 0:
+		return 0, nil
+	case len(values) > 1:
+		return 0, badRequest.problem(fmt.Sprintf("There is more than one %s=.", name))
+	}
+	d, err := time.ParseDuration(query.Get(name))
+	if err != nil || d < 0 || d > maxWait {
+		return 0, badRequest.problem(fmt.Sprintf("%s is a time from 0s to %v, as in %s=200ms.", name, maxWait, name))
+	}
+	return d, nil
+}
+
+// readScopes brings the scopes asked for to their canonical form.
+func readScopes(asked []string, limit int) ([]string, *problem) {
+	if len(asked) == 0 {
+		return nil, noScope.problem("Say what to listen to, as in ?scope=tasks&scope=project:7.")
+	}
+	var scopes []string
+	for _, scope := range asked {
+		if scope == "" {
+			return nil, badScope.problem("A scope is empty.")
+		}
+		if len(scope) <= journal.MaxScopeBytes { // else it does not become shorter
+			scope = journal.CanonicalScope(scope)
+		}
+		switch {
+		case len(scope) > journal.MaxScopeBytes:
+			return nil, badScope.problem(fmt.Sprintf("A scope is longer than %d bytes, percent-encoding included.", journal.MaxScopeBytes))
+		case slices.Contains(reserved, scope):
+			return nil, badScope.problem(fmt.Sprintf("%q is a reserved name, not a scope.", scope))
+		case slices.Contains(scopes, scope):
+			continue
+		case len(scopes) == limit:
+			return nil, tooManyScopes.problem(fmt.Sprintf("More scopes than can be asked for at once: %d.", limit))
+		}
+		scopes = append(scopes, scope)
+	}
+	return scopes, nil
+}
+
+// readCursor reads from where to resume. The header wins over the parameter: a
+// browser sends it when it comes back, to the address it had at first.
+func readCursor(lastEventID string, since []string) (journal.Cursor, *problem) {
+	switch {
+	case lastEventID != "":
+		since = []string{lastEventID}
+	case len(since) == 0:
+		return journal.Cursor{}, nil
+	case len(since) > 1:
+		return journal.Cursor{}, badCursor.problem("There is more than one since=.")
+	}
+	cursor, err := journal.ParseCursor(since[0])
+	if err != nil {
+		return journal.Cursor{}, badCursor.problem(
+			"The text to resume from is not a cursor. It comes from the id of a frame or from pgbell.cursor(), unchanged.")
+	}
+	return cursor, nil
+}

@@ -1,0 +1,219 @@
+package sse
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pgbell/pgbell/bus"
+	"github.com/pgbell/pgbell/journal"
+)
+
+const replayTimeout = 10 * time.Second
+
+// begin writes the ready frame, and what the client missed: since it left, or since
+// the cursor in that frame.
+func (s *stream) begin(ctx context.Context) error {
+	b := takeFrames()
+	defer b.free()
+	first := s.req.since.IsZero()
+	if first {
+		if err := s.startHere(ctx, b); err != nil {
+			return err
+		}
+	} else {
+		// No newer one before all that was missed is written.
+		s.lastID = s.req.since.String()
+	}
+	if err := b.ready(s.lastID, s.req.scopes); err != nil { // strings only: it can't
+		panic(err)
+	}
+	if err := s.write(b); err != nil {
+		return err
+	}
+	if !first {
+		return s.resume(ctx, b, true)
+	}
+	if s.h.cfg.Replay == nil {
+		return nil
+	}
+	// The stream may have begun in the middle of a batch, whose first events were
+	// emitted before, but are not covered by the position.
+	start, err := journal.ParseCursor(s.sub.Start())
+	if err != nil { // there was none, or it is of another kind
+		return nil
+	}
+	s.req.since = start
+	return s.resume(ctx, b, false)
+}
+
+// startHere sets lastID to a cursor that covers nothing which is still queued.
+func (s *stream) startHere(ctx context.Context, b *frames) error {
+	s.lastID = s.sub.Start()
+	for s.lastID == "" { // subscribed before anything was read from the database
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		e, ok := s.sub.TryNext()
+		switch {
+		case ok && e.Cursor != "":
+			s.lastID = e.Cursor // of the first that is queued
+			s.held = append(s.held, e)
+		case ok: // the first position may cover it
+			if !s.leavesOut(e) {
+				s.addNow(b, "", e, 1)
+			}
+			if b.full() {
+				if err := s.write(b); err != nil {
+					return err
+				}
+			}
+		default:
+			s.lastID, _ = s.sub.Drained()
+		}
+	}
+	return nil
+}
+
+// resume writes what happened since the client's cursor, or resets. away says that
+// nobody kept for it what can't be replayed.
+func (s *stream) resume(ctx context.Context, b *frames, away bool) error {
+	replay, events, reason := s.replay(ctx)
+	if away && reason == "" {
+		s.h.replays.Add(1)
+	} else if away {
+		s.h.resumeResets.Add(1)
+	}
+	if reason != "" {
+		events = s.resets(reason, func(string) bool { return true })
+	} else if away {
+		volatile := func(scope string) bool {
+			return slices.ContainsFunc(replay.Volatile, func(t journal.Template) bool { return t.Matches(scope) })
+		}
+		events = append(events, s.resets("changes of a feed that is not durable can't be replayed", volatile)...)
+	}
+	position := ""
+	for _, e := range events {
+		if e.Cursor != position { // many have the same
+			position = e.Cursor
+			if c, err := journal.ParseCursor(position); err == nil && c.Includes(s.req.since) {
+				s.lastID = position
+			}
+		}
+		s.add(b, s.lastID, e)
+		if b.full() {
+			if err := s.writeWhile(ctx, b); err != nil {
+				return err
+			}
+		}
+	}
+	if s.join(replay); s.burst.empty() && s.lastID != s.req.since.String() {
+		b.id(s.lastID)
+	}
+	return s.writeWhile(ctx, b)
+}
+
+// replay returns the events that the client missed and may see, or the reason why
+// it gets resets instead.
+func (s *stream) replay(ctx context.Context) (r *journal.Replay, events []bus.ChangeEvent, reason string) {
+	if s.h.cfg.Replay == nil {
+		return nil, nil, "this server keeps no history to resume from"
+	}
+	limited, cancel := context.WithTimeout(ctx, replayTimeout)
+	defer cancel()
+	r, err := s.h.cfg.Replay(limited, s.req.since)
+	switch {
+	case err != nil:
+		if ctx.Err() == nil {
+			s.h.log.Warn("replay has no answer, resetting the client", "err", err)
+		}
+		return nil, nil, "the history could not be read"
+	case r.Reset != "":
+		return nil, nil, r.Reset
+	}
+	for e := range r.Events(s.req.scopes, func(a bus.Audience) bool { return a.Allows(s.req.id.UserID) }) {
+		if len(events) == s.h.cfg.MaxReplay {
+			return r, nil, "replay too long"
+		}
+		events = append(events, e)
+	}
+	return r, events, ""
+}
+
+// resets returns a reset for each scope of the stream for which match holds.
+func (s *stream) resets(reason string, match func(scope string) bool) []bus.ChangeEvent {
+	var events []bus.ChangeEvent
+	for _, scope := range s.req.scopes {
+		if match(scope) {
+			events = append(events, bus.ChangeEvent{Scope: scope, Op: bus.OpReset, Reason: reason})
+		}
+	}
+	return events
+}
+
+// join sets up what is live to follow on a replay that is written; nil means that
+// there was none, but resets, which cover all until the subscription began.
+func (s *stream) join(r *journal.Replay) {
+	if r == nil {
+		if start := s.sub.Start(); start != "" {
+			s.lastID = start
+		}
+		return
+	}
+	s.seam.seen = []journal.Cursor{s.req.since, r.End}
+	if before, _, _ := strings.Cut(s.sub.Start(), "-"); before != r.End.Incarnation {
+		s.seam.before = before
+	}
+	if r.End.Includes(s.req.since) {
+		s.lastID = r.End.String()
+	}
+}
+
+// writeWhile is write, unless ctx is done or the stream is no longer allowed.
+func (s *stream) writeWhile(ctx context.Context, b *frames) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err := s.permitted(ctx); err != nil {
+		return err
+	}
+	return s.write(b)
+}
+
+// seam is where a replay and the live events that were queued meanwhile overlap.
+// The zero value is that of a stream without a replay.
+type seam struct {
+	seen   []journal.Cursor // what they cover, the client has
+	before string           // an incarnation that was over when the replay was made
+}
+
+// repeats says whether the client has e already.
+func (m *seam) repeats(e bus.ChangeEvent) bool {
+	return e.Op != bus.OpReset && e.Tx != 0 && slices.ContainsFunc(m.seen, func(c journal.Cursor) bool {
+		return strings.HasPrefix(e.Cursor, c.Incarnation+"-") && c.Covers(e.Tx)
+	})
+}
+
+// id returns the id to write where the bus's position is stamp: last, until stamp
+// has caught up with what was replayed. Both are true of what was written, but an
+// older one would have the client get more twice.
+func (m *seam) id(stamp, last string) string {
+	switch {
+	case stamp == "":
+		return last
+	case len(m.seen) == 0:
+		return stamp
+	}
+	cursor, err := journal.ParseCursor(stamp)
+	if err == nil && cursor.Incarnation == m.before {
+		return last
+	}
+	for _, c := range m.seen {
+		if err == nil && c.Incarnation == cursor.Incarnation && !cursor.Includes(c) {
+			return last
+		}
+	}
+	m.seen = nil
+	return stamp
+}
