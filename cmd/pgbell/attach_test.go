@@ -1,0 +1,235 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pgbell/pgbell/triggers"
+)
+
+const proposalTables = `
+	create table projects (id int primary key);
+	create table tasks (id int primary key, project_id int references projects, title text, owner text);
+	create table news (line text)`
+
+const tasksProposal = `public.tasks
+
+  key       id
+  scopes    tasks                 any change of the table
+            task:{id}             one row, by the primary key
+            project:{project_id}  foreign key to public.projects
+  audience  owner                 by its name
+
+select pgbell.attach(
+  'public.tasks'::regclass,
+  scopes => array['tasks', 'task:{id}', 'project:{project_id}'],
+  audience => array['owner']
+);
+
+`
+
+const question = "Attach it? [y/N] "
+
+func TestAttachOnATerminalProposesAndAsks(t *testing.T) {
+	db := migrated(t)
+	exec1(t, db, proposalTables)
+	attached := "attached public.tasks: scopes tasks, task:{id}, project:{project_id}, heard by the users in owner\n"
+	for _, test := range []struct {
+		name, keys, shows string
+		code, feeds       int
+	}{
+		{"no", "n\r", "n\nnothing was attached\n", 0, 0},
+		{"enter", "\r", "\nnothing was attached\n", 0, 0},
+		{"something else", "yeah\r", "yeah\nnothing was attached\n", 0, 0},
+		{"end of input", "\x04", "\nnothing was attached\n", 0, 0},
+		{"interrupt", "\x03", "^C\npgbell: interrupted\n", 1, 0},
+		{"yes", "Y\r", "Y\n" + attached, 0, 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			x := onTerminal(t, db, []string{"NO_COLOR=1"}, "attach", "tasks")
+			x.see(t, question)
+			x.write(t, test.keys)
+			if code := x.exit(t); code != test.code {
+				t.Errorf("exit %d, want %d", code, test.code)
+			}
+			if diff := cmp.Diff(tasksProposal+question+test.shows, x.out); diff != "" {
+				t.Errorf("the terminal (-want +got):\n%s", diff)
+			}
+			if got := decode[[]feedJSON](t, mustRun(t, db, "feeds", "--json")); len(got) != test.feeds {
+				t.Errorf("%d feeds, want %d", len(got), test.feeds)
+			}
+		})
+	}
+	t.Run("again, with options", func(t *testing.T) {
+		x := onTerminal(t, db, nil, "attach", "tasks", "--audience", "title", "--durable=false")
+		x.see(t, question)
+		for _, want := range []string{
+			"title", "as you say", "durable => false", "\x1b[1mpublic.tasks\x1b[0m\n",
+			"\x1b[33mwarning:\x1b[0m it has a feed already, which this replaces: scopes tasks, task:{id}, project:{project_id}, heard by the users in owner\n",
+		} {
+			if !strings.Contains(x.out, want) {
+				t.Errorf("the terminal shows %q, want %q", x.out, want)
+			}
+		}
+		x.write(t, "yes\r")
+		x.see(t, "heard by the users in title")
+		if code := x.exit(t); code != 0 {
+			t.Errorf("exit %d", code)
+		}
+	})
+	t.Run("nobody owns it", func(t *testing.T) {
+		x := onTerminal(t, db, []string{"NO_COLOR=1"}, "attach", "news")
+		x.see(t, question)
+		for _, want := range []string{"  key       none\n", "  audience  everyone\n", "warning: no column looks like an owner: everybody may hear", "warning: there is no primary key"} {
+			if !strings.Contains(x.out, want) {
+				t.Errorf("the terminal shows %q, want %q", x.out, want)
+			}
+		}
+	})
+}
+
+// Where nobody can answer, the proposal is all there is.
+func TestAttachOffATerminalSaysWhichOptionsToGive(t *testing.T) {
+	db := migrated(t)
+	exec1(t, db, proposalTables+`; create table "it's" ("a,b" int primary key, owner text)`)
+	r := runOn(t, db, "attach", "tasks")
+	const says = "pgbell: nothing was attached: to take this proposal run: pgbell attach public.tasks --scope tasks --scope 'task:{id}' --scope 'project:{project_id}' --audience owner\n"
+	if diff := cmp.Diff(result{2, tasksProposal, says}, r, cmp.AllowUnexported(result{})); diff != "" {
+		t.Errorf("attach tasks (-want +got):\n%s", diff)
+	}
+	r = runOn(t, db, "attach", `"it's"`, "--columns", `"a,b"`)
+	want := `run: pgbell attach 'public."it'\''s"' --scope 'it'\''s' --scope 'it'\'':{a,b}' --audience owner --columns '"a,b"'` + "\n"
+	if !strings.HasSuffix(r.stderr, want) {
+		t.Errorf("attach says %q, want %q", r.stderr, want)
+	}
+
+	r = runOn(t, db, "attach", "news", "--json")
+	got := decode[proposalJSON](t, r.stdout)
+	wanted := proposalJSON{
+		Table: "public.news", Key: []string{}, Scopes: []triggers.Reason{{What: "news", Why: "any change of the table"}}, Durable: true, Warnings: got.Warnings,
+		SQL: "select pgbell.attach(\n  'public.news'::regclass,\n  scopes => array['news']\n);",
+	}
+	if diff := cmp.Diff(wanted, got); diff != "" || r.code != 2 || len(got.Warnings) != 2 {
+		t.Errorf("attach --json: exit %d, %d warnings (-want +got):\n%s", r.code, len(got.Warnings), diff)
+	}
+	if got := decode[[]feedJSON](t, mustRun(t, db, "feeds", "--json")); len(got) != 0 {
+		t.Errorf("feeds %v, want none", got)
+	}
+	wantError(t, runOn(t, db, "attach", "taskss"), 1, "did you mean public.tasks?")
+	wantError(t, runOn(t, "postgres://u@127.0.0.1:1/d", "attach", "tasks"), 2, "--scope tasks", "no PostgreSQL answers at 127.0.0.1:1")
+}
+
+func TestAttachPrintsWhatAttachesAndUndoes(t *testing.T) {
+	db := migrated(t)
+	exec1(t, db, proposalTables)
+	const nowhere = "postgres://nowhere.invalid/x"
+	const unasked = "-- No database was there to say whether the table has a feed already: to undo this detaches it.\n"
+	const attach = `select pgbell.attach(
+  'app.tasks'::regclass,
+  scopes => array['it''s'],
+  audience => array['owner', 'team']
+);
+`
+	const detach = `select pgbell.detach('app.tasks'::regclass);
+`
+	const goose = `-- +goose Up
+-- +goose StatementBegin
+` + attach + `-- +goose StatementEnd
+
+-- +goose Down
+-- +goose StatementBegin
+` + detach + `-- +goose StatementEnd
+`
+	for _, test := range []struct{ name, db, flag, want string }{
+		{"goose", db, "--print", goose},
+		{"goose by its name", db, "--print=goose", goose},
+		{"SQL", db, "--print=sql", attach + "\n-- To undo it:\n-- " + detach},
+		{"no database", nowhere, "--print", unasked + goose},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := runOn(t, test.db, "attach", "app.tasks", "--scope", "it's", "--audience", "owner,team", test.flag)
+			if diff := cmp.Diff(result{0, test.want, ""}, r, cmp.AllowUnexported(result{})); diff != "" {
+				t.Errorf("attach %s (-want +got):\n%s", test.flag, diff)
+			}
+		})
+	}
+	mustRun(t, db, "attach", "tasks", "--scope", "former")
+	out := mustRun(t, db, "attach", "tasks", "--scope", "next", "--print=sql")
+	if want := "-- select pgbell.attach(\n--   'tasks'::regclass,\n--   scopes => array['former']\n-- );\n"; !strings.HasSuffix(out, want) {
+		t.Errorf("attach --print=sql of a table with a feed:\n%s\nwant at the end:\n%s", out, want)
+	}
+}
+
+func TestAttachPrintsTheProposalWithItsReasons(t *testing.T) {
+	db := migrated(t)
+	exec1(t, db, proposalTables)
+	const comment = `-- Proposed by the definition of public.tasks:
+--   scope tasks: any change of the table
+--   scope task:{id}: one row, by the primary key
+--   scope project:{project_id}: foreign key to public.projects
+--   audience owner: by its name
+`
+	const sql = `select pgbell.attach(
+  'public.tasks'::regclass,
+  scopes => array['tasks', 'task:{id}', 'project:{project_id}'],
+  audience => array['owner']
+);
+`
+	const undo = "select pgbell.detach('public.tasks'::regclass);\n"
+	for flag, want := range map[string]string{
+		"--print":     comment + "-- +goose Up\n-- +goose StatementBegin\n" + sql + "-- +goose StatementEnd\n\n-- +goose Down\n-- +goose StatementBegin\n" + undo + "-- +goose StatementEnd\n",
+		"--print=sql": comment + sql + "\n-- To undo it:\n-- " + undo,
+	} {
+		if diff := cmp.Diff(result{0, want, ""}, runOn(t, db, "attach", "tasks", flag), cmp.AllowUnexported(result{})); diff != "" {
+			t.Errorf("attach tasks %s (-want +got):\n%s", flag, diff)
+		}
+	}
+	exec1(t, db, `create table odd (id int primary key, "x
+-- +goose Down
+_id" int)`)
+	mustRun(t, db, "attach", "odd", "--scope", "former")
+	out := mustRun(t, db, "attach", "odd", "--print=sql")
+	if !strings.Contains(out, "--   scope x\\n-- +goose Down\\n:{") || !strings.Contains(out, "\n-- Warning: it has a feed already") || !strings.Contains(out, "--   scopes => array['former']") {
+		t.Errorf("attach odd --print=sql:\n%s", out)
+	}
+	exec1(t, db, out) // all but the statement is a comment
+	wantError(t, runOn(t, "postgres://u@127.0.0.1:1/d", "attach", "tasks", "--print"), 2, "--scope tasks", "no PostgreSQL answers at 127.0.0.1:1")
+}
+
+// Else the lines of an order would tell everyone of orders that are not for them.
+func TestProposalWarnsOfAScopeThatAnotherFeedGuards(t *testing.T) {
+	db := migrated(t)
+	exec1(t, db, `create table orders (id int primary key, placed_by text, members text[]); create table order_lines (id int primary key, order_id int references orders, owner text);
+		create table secrets (id int primary key); select pgbell.attach('secrets', array['{{order}}:{id}', 'orderly:{id}'], array[]::text[])`)
+	warnings := func(args ...string) string {
+		return strings.Join(decode[proposalJSON](t, runOn(t, db, append([]string{"attach", "order_lines", "--json"}, args...)...).stdout).Warnings, "\n")
+	}
+	exec1(t, db, `alter table order_lines drop owner; select pgbell.attach('orders', array['order:{id}'])`)
+	if got := warnings(); strings.Contains(got, "guards") {
+		t.Errorf("where orders are for everyone it warns: %s", got)
+	}
+	exec1(t, db, `select pgbell.attach('orders', array['orders', 'order:{id}'], array['placed_by', 'members'])`)
+	const want = "public.orders guards order:{id} by placed_by, members; here everyone would hear of a row: copy the owner into this table, or let --authorize-sql decide who may subscribe"
+	if got := warnings(); !strings.Contains(got, want) || strings.Contains(got, "secrets") {
+		t.Errorf("warnings %s, want %s", got, want)
+	}
+	if got := warnings("--audience", "order_id"); strings.Contains(got, "guards") {
+		t.Errorf("with an audience it warns: %s", got)
+	}
+	exec1(t, db, `select pgbell.attach('secrets', array['order:{id}'], array[]::text[])`)
+	if got := warnings(); !strings.Contains(got, "public.secrets lets nobody hear of order:{id}; here everyone") {
+		t.Errorf("warnings %s", got)
+	}
+}
+
+func TestATableWithAnOddNameIsToBeQuoted(t *testing.T) {
+	db := migrated(t)
+	exec1(t, db, `create schema "Odd Schema"; create table "Odd Schema"."Größe;{x}" (id int primary key)`)
+	const quoted = `"Odd Schema"."Größe;{x}"`
+	for _, args := range [][]string{{"attach", "Odd Schema.Größe;{x}"}, {"attach", "Odd Schema.Größe;{x}", "--scope", "x"}, {"detach", `"Odd Schema.Größe;{x}`}} {
+		wantError(t, runOn(t, db, args...), 1, "quote it as SQL does: '"+quoted+"'")
+	}
+	mustRun(t, db, "attach", quoted, "--scope", "x")
+}

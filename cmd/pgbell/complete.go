@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/urfave/cli/v3"
+)
+
+// completionWait is how long a TAB may take. Who waits longer types it.
+const completionWait = time.Second
+
+// enableCompletion lets pgbell write the scripts by which shells complete its
+// command line.
+func enableCompletion(app *cli.Command) {
+	app.EnableShellCompletion = true
+	app.ConfigureShellCompletionCommand = func(c *cli.Command) {
+		c.Hidden = false
+		c.Usage = "print a script that completes pgbell's command line: bash, zsh, fish or pwsh"
+		bash := c.Command("bash")
+		script := bash.Action
+		bash.Action = func(ctx context.Context, c *cli.Command) error {
+			if err := script(ctx, c); err != nil {
+				return err
+			}
+			_, err := fmt.Fprint(c.Root().Writer, withoutBashCompletion)
+			return err
+		}
+	}
+}
+
+// withoutBashCompletion stands in for what the script asks of the package
+// bash-completion, which a server may not have.
+const withoutBashCompletion = `
+if ! declare -F _comp_initialize >/dev/null && ! declare -F _get_comp_words_by_ref >/dev/null; then
+  __pgbell_init_completion() {
+    COMPREPLY=()
+    cur="${COMP_WORDS[COMP_CWORD]}"
+  }
+fi
+`
+
+// Tables that can be attached, and those that are, as one would write them. Names
+// that need quotes are left out: shells would split them.
+const (
+	attachable = `
+		select case when pg_table_is_visible(c.oid) then c.relname else n.nspname || '.' || c.relname end
+		from pg_class c join pg_namespace n on n.oid = c.relnamespace
+		where c.relkind in ('r', 'p') and not c.relispartition and c.relpersistence <> 't'
+			and n.nspname not in ('pg_catalog', 'information_schema', 'pgbell') and n.nspname !~ '^pg_toast'
+			and c.relname ~ '^[a-z_][a-z0-9_]*$' and n.nspname ~ '^[a-z_][a-z0-9_]*$'
+		order by 1 limit 1000`
+	attached = `
+		select case when pg_table_is_visible(to_regclass(table_name)) then split_part(table_name, '.', 2) else table_name end
+		from pgbell.feeds
+		where table_name ~ '^[a-z_][a-z0-9_]*[.][a-z_][a-z0-9_]*$'
+		order by 1 limit 1000`
+)
+
+// completeTables completes a first argument by what a query gives. Without a
+// database that answers at once there is nothing to complete by, and nothing is said.
+func completeTables(query string) cli.ShellCompleteFunc {
+	return func(ctx context.Context, c *cli.Command) {
+		if args := c.Args(); args.Present() {
+			if strings.HasPrefix(args.Get(args.Len()-1), "-") {
+				cli.DefaultCompleteWithFlags(ctx, c)
+			}
+			return
+		}
+		ctx, cancel := context.WithTimeout(ctx, completionWait)
+		defer cancel()
+		conf, err := databaseConfig(c)
+		if err != nil {
+			return
+		}
+		conf.OnNotice = nil
+		conn, err := pgx.ConnectConfig(ctx, conf)
+		if err != nil {
+			return
+		}
+		defer conn.Close(context.WithoutCancel(ctx))
+		rows, err := conn.Query(ctx, query)
+		if err != nil {
+			return
+		}
+		names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			return
+		}
+		fmt.Fprintln(c.Root().Writer, strings.Join(names, "\n"))
+	}
+}

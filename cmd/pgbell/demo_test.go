@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"go.uber.org/goleak"
+)
+
+func TestDemoTellsOwnersOnly(t *testing.T) {
+	d := startDemo(t)
+	at := func(user string) string {
+		return d.page + "events?" + url.Values{"user": {user}, "scope": {"tasks", "notes"}}.Encode()
+	}
+	streams := map[string]*stream{}
+	for _, user := range []string{"alice", "bob", "carol", ""} {
+		streams[user] = listenTo(t, at(user))
+	}
+	exec1(t, d.db, `insert into tasks (title, owner) values ('hers', 'alice');
+		insert into notes (body, owner, shared_with) values ('theirs', 'alice', '{bob,carol}')`)
+	exec1(t, d.db, `select pgbell.publish('tasks', '"end"')`)
+	for user, want := range map[string][]string{
+		"alice": {"tasks hers", "notes theirs", "tasks end"},
+		"bob":   {"notes theirs", "tasks end"},
+		"carol": {"notes theirs", "tasks end"},
+		"":      {"tasks end"},
+	} {
+		for _, want := range want {
+			event, data := streams[user].next()
+			scope, text, _ := strings.Cut(want, " ")
+			if event != scope || !strings.Contains(data, `"`+text+`"`) {
+				t.Errorf("%q got %s %s, want %s", user, event, data, want)
+			}
+		}
+	}
+}
+
+func TestDemoPageMissesNothingBetweenItsRowsAndItsStream(t *testing.T) {
+	d := startDemo(t)
+	_, page := get(t, d.page)
+	found := regexp.MustCompile(`data-user="alice" data-cursor="([^"]+)"`).FindStringSubmatch(page)
+	if found == nil {
+		t.Fatalf("no cursor in the page:\n%s", page)
+	}
+	exec1(t, d.db, `update tasks set title = 'meanwhile' where title = 'Water the plants'`)
+	s := listenTo(t, d.page+"events?"+url.Values{"user": {"alice"}, "scope": {"tasks"}, "since": {found[1]}}.Encode())
+	if event, data := s.next(); event != "tasks" || !strings.Contains(data, "meanwhile") {
+		t.Errorf("got %s %s, want the change from before the stream", event, data)
+	}
+}
+
+// A visitor may attach a table of his own, and may not leave the demo's database.
+func TestDemoRoleIsOwnerAndNoMore(t *testing.T) {
+	d := startDemo(t)
+	exec1(t, d.db, `create table mine (id int primary key); select pgbell.attach('mine', array['mine'])`)
+	db, err := pgx.Connect(t.Context(), d.db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close(context.Background())
+	if _, err := db.Exec(t.Context(), `copy mine from program 'echo 1'`); err == nil {
+		t.Error("the role may run programs")
+	}
+	if _, err := pgx.Connect(t.Context(), with(t, d.db, func(u *url.URL) { u.User = url.User("postgres") })); err == nil {
+		t.Error("anybody may be superuser")
+	}
+}
+
+func TestDemoLeavesNothing(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		t.Run(sig.String(), func(t *testing.T) {
+			if signal.Ignored(sig) {
+				t.Skip("these tests run where the signal is ignored, under nohup perhaps: so does what they start")
+			}
+			d := startDemo(t)
+			listenTo(t, d.page+"events?user=alice&scope=tasks") // a client that stays
+			exec1(t, d.db, `insert into tasks (title, owner) values ('one more', 'alice')`)
+			postmaster := d.postmaster(t)
+			if code := d.end(t, sig); code != 0 {
+				t.Errorf("exit %d, want 0", code)
+			}
+			if d.stderr.Len() > 0 {
+				t.Errorf("it said %q, want nothing", &d.stderr)
+			}
+			d.wantGone(t, postmaster)
+		})
+	}
+}
+
+func TestDemoInterruptedWhileItStartsLeavesNothing(t *testing.T) {
+	d := launchDemo(t, "--addr", "127.0.0.1:0")
+	waitFor(t, "its files", func() bool {
+		files, _ := filepath.Glob(filepath.Join(d.tmp, "*", "data"))
+		return len(files) > 0
+	})
+	if code := d.end(t, syscall.SIGINT); code != 1 {
+		t.Errorf("exit %d, want 1", code)
+	}
+	if got, want := d.stderr.String(), "pgbell: interrupted\n"; got != want {
+		t.Errorf("it said %q, want %q", got, want)
+	}
+	if left, err := os.ReadDir(d.tmp); err != nil || len(left) > 0 {
+		t.Errorf("files left: %v, %v", left, err)
+	}
+}
+
+func TestDemoKilledTakesItsServerAlong(t *testing.T) {
+	d := startDemo(t)
+	postmaster := d.postmaster(t)
+	d.end(t, syscall.SIGKILL)
+	waitFor(t, "the end of the server", func() bool { return !alive(postmaster) })
+}
+
+func TestDemoLeavesNoGoroutine(t *testing.T) {
+	t.Setenv("TMPDIR", openTempDir(t))
+	before := goleak.IgnoreCurrent()
+	ctx, cancel := context.WithCancel(t.Context())
+	out, in := io.Pipe()
+	code := make(chan int)
+	go func() { code <- run(ctx, []string{"pgbell", "demo", "--addr", "127.0.0.1:0"}, in, io.Discard) }()
+	if _, err := out.Read(make([]byte, 4096)); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	out.Close()
+	if got := <-code; got != 0 {
+		t.Errorf("exit %d, want 0", got)
+	}
+	http.DefaultClient.CloseIdleConnections() // of other tests
+	goleak.VerifyNone(t, before)
+}
+
+func TestDemoRefusals(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for name, test := range map[string]struct {
+		env  []string
+		args []string
+		code int
+		want []string
+	}{
+		"taken port":    {nil, []string{"--addr", taken.Addr().String()}, 1, []string{taken.Addr().String(), "--addr"}},
+		"open to all":   {nil, []string{"--addr", "0.0.0.0:0"}, 2, []string{"--addr 0.0.0.0:0", "loopback"}},
+		"no host":       {nil, []string{"--addr", ":0"}, 2, []string{"--addr :0", "loopback"}},
+		"no address":    {nil, []string{"--addr", "here"}, 2, []string{"--addr", "HOST:PORT"}},
+		"argument":      {nil, []string{"please"}, 2, []string{"no arguments"}},
+		"no PostgreSQL": {[]string{"PGBELL_PG_BIN=/nowhere"}, []string{"--addr", "127.0.0.1:0"}, 1, []string{"PostgreSQL", "/nowhere"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tmp := openTempDir(t)
+			r := runEnv(t, append(test.env, "TMPDIR="+tmp), append([]string{"demo"}, test.args...)...)
+			wantError(t, r, test.code, test.want...)
+			if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
+				t.Errorf("files left: %v, %v", left, err)
+			}
+		})
+	}
+}

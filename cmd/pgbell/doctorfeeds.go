@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgbell/pgbell/triggers"
+)
+
+// checkFeeds looks at each feed.
+func checkFeeds(ctx context.Context, conn *pgx.Conn) ([]finding, error) {
+	feeds, err := triggers.List(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	if len(feeds) == 0 {
+		return []finding{{note, "feeds", "there are none", "pgbell attach TABLE"}}, nil
+	}
+	durable := map[string]string{} // scope template to table
+	for _, f := range feeds {
+		for _, scope := range f.Scopes {
+			if !f.Volatile {
+				durable[scope] = f.Table
+			}
+		}
+	}
+	var all []finding
+	for _, f := range feeds {
+		found := checkExposure(f, durable)
+		for _, door := range openDoors(f, feeds) {
+			found = append(found, openDoorFinding(door))
+		}
+		var more []finding
+		var err error
+		if f.State != "ok" {
+			var bad finding
+			bad, err = stateFinding(ctx, conn, f)
+			found = append([]finding{bad}, found...)
+		} else if more, err = checkTable(ctx, conn, f); err == nil {
+			found = append(found, more...)
+		}
+		switch {
+		case denied(err): // to this table, which is no reason to be silent about others
+			found = append(found, finding{note, "", "what its table lacks can't be looked at: " + bare(err), "run doctor as the table's owner to see it"})
+		case err != nil:
+			return nil, err
+		}
+		if len(found) == 0 {
+			found = []finding{{fine, "", "ok", ""}}
+		}
+		for _, x := range found {
+			x.About = "feed " + f.Table
+			all = append(all, x)
+		}
+	}
+	return all, nil
+}
+
+// checkExposure says what of a feed others may read and forge.
+func checkExposure(f triggers.Feed, durable map[string]string) []finding {
+	if !f.Volatile {
+		return nil
+	}
+	kept := f
+	kept.Volatile = false
+	all := []finding{{note, "", "is not durable: any role that can connect reads its keys and owners, and can forge its events; make it durable unless its rows are public", attachSQL(kept)}}
+	for i, scope := range f.Scopes {
+		if table, shared := durable[scope]; shared {
+			own := f
+			own.Scopes = slices.Clone(f.Scopes)
+			own.Scopes[i] = "public:" + scope
+			all = append(all, finding{warning, "", fmt.Sprintf("shares scope %s with %s, so that events and resets can be forged there: give it a scope of its own", scope, table), attachSQL(own)})
+		}
+	}
+	return all
+}
+
+// onlyTruncate matches a state that says no more than that TRUNCATE of some
+// partition is not heard.
+var onlyTruncate = regexp.MustCompile(`^trigger pgbell_truncate_\d+ is missing on [^;]+(; pgbell_truncate_\d+ is missing on [^;]+)*: attach the table again$`)
+
+// stateFinding says how to mend a feed that is not ok.
+func stateFinding(ctx context.Context, conn *pgx.Conn, f triggers.Feed) (finding, error) {
+	x := finding{problem, "", f.State, attachSQL(f)}
+	if _, call, ok := strings.Cut(f.State, "the table was dropped: "); ok {
+		x.Remedy = call + ";"
+		return x, nil
+	}
+	if _, root, ok := strings.Cut(f.State, "is now a partition: detach it and attach "); ok {
+		at := f
+		at.Table = root
+		x.Remedy = fmt.Sprintf("select pgbell.detach(%s); %s", quoteLiteral(f.Table), attachSQL(at))
+		return x, nil
+	}
+	if onlyTruncate.MatchString(f.State) {
+		x.Level, x.Words = warning, "a TRUNCATE of a new partition alone is not heard: "+f.State
+	}
+	rows, err := conn.Query(ctx, `select a.attname::text from pg_attribute a where a.attrelid = to_regclass($1) and a.attnum > 0 and not a.attisdropped`, f.Table)
+	if err != nil {
+		return x, err
+	}
+	columns, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return x, err
+	}
+	if kept, changed := without(f, columns); changed {
+		x.Words += ". This leaves out what is gone; name what took its place instead, if anything did"
+		x.Remedy = attachSQL(kept)
+		if f.Audience != nil && len(kept.Audience) == 0 {
+			x.Words += ". Without an owner column nobody hears of any row"
+		}
+	}
+	return x, nil
+}
+
+// without leaves out of a feed what names a column that the table has no more. An
+// audience that loses all its columns becomes nobody, not everyone.
+func without(f triggers.Feed, columns []string) (triggers.Feed, bool) {
+	has := func(c string) bool { return slices.Contains(columns, c) }
+	changed := false
+	keep := func(list []string, has func(string) bool) []string {
+		if list == nil {
+			return nil
+		}
+		kept := []string{}
+		for _, c := range list {
+			if has(c) {
+				kept = append(kept, c)
+			}
+		}
+		changed = changed || len(kept) < len(list)
+		return kept
+	}
+	f.Audience, f.Columns, f.Payload = keep(f.Audience, has), keep(f.Columns, has), keep(f.Payload, has)
+	f.Scopes = keep(f.Scopes, func(t string) bool {
+		return !slices.ContainsFunc(templateColumns(t), func(c string) bool { return !has(c) })
+	})
+	if len(f.Columns) == 0 {
+		f.Columns = nil
+	}
+	if len(f.Scopes) == 0 {
+		f.Scopes = []string{exampleScope(f.Table)}
+	}
+	return f, changed
+}
+
+// attachSQL is the call that attaches f, on one line.
+func attachSQL(f triggers.Feed) string {
+	sql, _, err := triggers.SQL(f, nil)
+	if err != nil {
+		return "pgbell attach " + shellWord(f.Table)
+	}
+	return strings.NewReplacer("(\n  ", "(", ",\n  ", ", ", "\n)", ")").Replace(sql) // values have no line ends
+}
+
+func quoteLiteral(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/pressly/goose/v3"
+
+	"github.com/pgbell/pgbell/migrations"
+)
+
+// Supported versions of PostgreSQL.
+const oldest, newest = 14, 18
+
+func checkServer(ctx context.Context, conn *pgx.Conn) ([]finding, error) {
+	var (
+		version int
+		standby bool
+	)
+	if err := conn.QueryRow(ctx, "select current_setting('server_version_num')::int, pg_is_in_recovery()").Scan(&version, &standby); err != nil {
+		return nil, err
+	}
+	f := finding{fine, "server", fmt.Sprintf("PostgreSQL %d.%d, a primary", version/10000, version%10000), ""}
+	switch {
+	case standby:
+		f = finding{problem, "server", "a standby, where nobody can listen", "connect to the primary" + primaryOf(ctx, conn)}
+	case version/10000 < oldest:
+		f = finding{problem, "server", fmt.Sprintf("PostgreSQL %d is too old", version/10000), fmt.Sprintf("pgbell needs PostgreSQL %d or newer", oldest)}
+	case version/10000 > newest:
+		f = finding{note, "server", fmt.Sprintf("PostgreSQL %d is newer than what this pgbell was tested with", version/10000), "look for a newer pgbell"}
+	}
+	return []finding{f}, nil
+}
+
+// primaryOf says where a standby's primary is, if the role may know it.
+func primaryOf(ctx context.Context, conn *pgx.Conn) string {
+	var host string
+	var port int
+	err := conn.QueryRow(ctx, "select sender_host, sender_port from pg_stat_wal_receiver where sender_host is not null").Scan(&host, &port)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf(", which is at %s, port %d", host, port)
+}
+
+// checkSchema compares the schema's version with this program's.
+func checkSchema(ctx context.Context, conn *pgx.Conn) ([]finding, error) {
+	var installed bool
+	if err := conn.QueryRow(ctx, "select to_regclass('pgbell.journal') is not null").Scan(&installed); err != nil {
+		return nil, err
+	}
+	if !installed {
+		return []finding{{problem, "schema", "pgbell is not installed in this database", "pgbell migrate"}}, nil
+	}
+	var ours, theirs int64
+	names, err := fs.Glob(migrations.FS, "*.sql")
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		version, _ := goose.NumericComponent(name)
+		ours = max(ours, version)
+	}
+	err = conn.QueryRow(ctx, "select coalesce(max(version_id) filter (where is_applied), 0) from "+migrations.VersionTable).Scan(&theirs)
+	var pgErr *pgconn.PgError
+	switch {
+	case errors.As(err, &pgErr) && pgErr.Code == "42501": // it's no business of a listener's role
+		return []finding{{fine, "schema", "installed", ""}}, nil
+	case err != nil:
+		return nil, err
+	case theirs < ours:
+		return []finding{{problem, "schema", fmt.Sprintf("version %d, and this pgbell is made for version %d", theirs, ours), "pgbell migrate"}}, nil
+	case theirs > ours:
+		return []finding{{warning, "schema", fmt.Sprintf("version %d, and this pgbell knows no later one than %d", theirs, ours), "go install github.com/pgbell/pgbell/cmd/pgbell@latest"}}, nil
+	}
+	return []finding{{fine, "schema", fmt.Sprintf("version %d, as this pgbell's", theirs), ""}}, nil
+}
+
+// checkRole looks for the rights that a listener needs, and for those that it doesn't.
+func checkRole(ctx context.Context, conn *pgx.Conn) ([]finding, error) {
+	var role string
+	var super bool
+	if err := conn.QueryRow(ctx, `select current_user::text, (select r.rolsuper from pg_roles r where r.rolname = current_user)`).Scan(&role, &super); err != nil {
+		return nil, err
+	}
+	if super {
+		f, err := superuserFinding(ctx, conn, role)
+		return []finding{f}, err
+	}
+	missing, err := missingRights(ctx, conn, role)
+	switch {
+	case err != nil:
+		return nil, err
+	case slices.Equal(missing, []string{rightToState}):
+		return []finding{{warning, "role", role + " may do what serve does, but not see the state of the feeds: the status page and the metrics call it unknown", grants(missing, quoteIdentifier(role))}}, nil
+	case len(missing) > 0:
+		return []finding{{problem, "role", role + " may not do what serve does", grants(missing, quoteIdentifier(role))}}, nil
+	}
+	return []finding{{fine, "role", role + " may do what serve does", ""}}, nil
+}
+
+// listenersRole is the role that README recommends for serve, and what it may do.
+const listenersRole = "pgbell_listener"
+
+var listenersRights = []string{
+	"select on pgbell.journal, pgbell.journal_state, pgbell.feeds",
+	"execute on function pgbell.mark_incarnation(), pgbell.rotate(interval), pgbell.table_name(oid), pgbell.state(pgbell.feed)",
+}
+
+// superuserFinding says as which role serve should connect instead.
+func superuserFinding(ctx context.Context, conn *pgx.Conn, role string) (finding, error) {
+	f := finding{note, "role", role + " is a superuser, which serve does not need to be", ""}
+	var exists bool
+	if err := conn.QueryRow(ctx, `select exists (select from pg_roles r where r.rolname = $1)`, listenersRole).Scan(&exists); err != nil {
+		return f, err
+	}
+	if !exists {
+		f.Words += ": give it a role that may do just what it must"
+		f.Remedy = "create role " + listenersRole + " login password '...'; " + grants(listenersRights, listenersRole)
+		return f, nil
+	}
+	missing, err := missingRights(ctx, conn, listenersRole)
+	if len(missing) > 0 {
+		f.Words += ": connect it as " + listenersRole + ", once that may do what it must"
+		f.Remedy = grants(missing, listenersRole)
+	} else {
+		f.Remedy = "connect serve as " + listenersRole
+	}
+	return f, err
+}
+
+// rightToState is the one right of a listener without which it listens all the same.
+const rightToState = "execute on function pgbell.state(pgbell.feed)"
+
+// missingRights are those that a role lacks to listen. They are looked up in the
+// catalog: by their names they can't be without usage of the schema.
+func missingRights(ctx context.Context, conn *pgx.Conn, role string) (missing []string, err error) {
+	var tables, functions []string
+	var usage bool
+	err = conn.QueryRow(ctx, `
+		select has_schema_privilege($1, 'pgbell', 'usage'), array(
+			select 'pgbell.' || t from unnest('{journal,journal_state,feeds}'::text[]) with ordinality u (t, i)
+			where not has_table_privilege($1, (select c.oid from pg_class c where c.relname = t and c.relnamespace = 'pgbell'::regnamespace), 'select') order by i
+		), array(
+			select 'pgbell.' || f from unnest(array['mark_incarnation()', 'rotate(interval)', 'table_name(oid)', 'state(pgbell.feed)', 'cursor()']) with ordinality u (f, i)
+			where not has_function_privilege($1, (select p.oid from pg_proc p where p.proname = split_part(f, '(', 1) and p.pronamespace = 'pgbell'::regnamespace), 'execute') order by i)`,
+		role).Scan(&usage, &tables, &functions)
+	if !usage {
+		missing = append(missing, "usage on schema pgbell")
+	}
+	if len(tables) > 0 {
+		missing = append(missing, "select on "+strings.Join(tables, ", "))
+	}
+	if len(functions) > 0 {
+		missing = append(missing, "execute on function "+strings.Join(functions, ", "))
+	}
+	return missing, err
+}
+
+func grants(rights []string, role string) string {
+	to := " to " + role + ";"
+	return "grant " + strings.Join(rights, to+" grant ") + to
+}
+
+// checkNotifications finds out whether what another session sends arrives.
+func checkNotifications(ctx context.Context, conn *pgx.Conn) ([]finding, error) {
+	channel := "pgbell_doctor_" + strings.ToLower(rand.Text())
+	if _, err := conn.Exec(ctx, "listen "+channel); err != nil {
+		return nil, err
+	}
+	conf := conn.Config()
+	conf.OnNotification = nil // conn's own: it would take what comes here for what comes there
+	other, err := pgx.ConnectConfig(ctx, conf)
+	if err != nil {
+		return nil, err
+	}
+	defer other.Close(context.WithoutCancel(ctx))
+	if _, err := other.Exec(ctx, "notify "+channel); err != nil {
+		return nil, err
+	}
+	limited, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	_, err = conn.WaitForNotification(limited)
+	switch {
+	case err != nil && limited.Err() == nil:
+		return nil, err
+	case err != nil:
+		return []finding{{problem, "notifications", "do not arrive: there is a pooler in between that hands each transaction to another session",
+			"connect to Postgres directly" + behindPooler(ctx, conn) + ", or to the pooler in session mode"}}, nil
+	}
+	_, err = conn.Exec(ctx, "unlisten "+channel)
+	return []finding{{fine, "notifications", "arrive", ""}}, err
+}
+
+// behindPooler says where the server is, as it sees itself.
+func behindPooler(ctx context.Context, conn *pgx.Conn) string {
+	var at *string
+	if err := conn.QueryRow(ctx, "select host(inet_server_addr()) || ', port ' || inet_server_port()", pgx.QueryExecModeSimpleProtocol).Scan(&at); err != nil || at == nil {
+		return ""
+	}
+	return ", at " + *at
+}

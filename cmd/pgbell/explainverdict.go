@@ -1,0 +1,150 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pgbell/pgbell/bus"
+	"github.com/pgbell/pgbell/sse"
+)
+
+// judge says whether user, or if nobody is asked about anybody, would hear of a
+// change, and finds the frame.
+func (e *explanation) judge(asked bool, user string) {
+	if asked {
+		e.User = &user
+	}
+	e.note()
+	e.Reasons = append(e.Reasons, e.unheard()...)
+	e.Hears = len(e.Reasons) == 0
+	for _, event := range e.events {
+		nobody := !event.Audience.Everyone() && len(event.Audience.Users()) == 0
+		if nobody || e.Hears && asked && !event.Audience.Allows(user) {
+			continue
+		}
+		e.Frame, _ = sse.Frame(e.row.Cursor, event) // its JSON has been read already
+		break
+	}
+}
+
+// unheard says why the user would not hear of a change; nothing if so.
+func (e *explanation) unheard() []string {
+	allows := func(event bus.ChangeEvent) bool {
+		if e.User == nil {
+			return event.Audience.Everyone() || len(event.Audience.Users()) > 0
+		}
+		return event.Audience.Allows(*e.User)
+	}
+	switch {
+	case !e.Exists:
+		return []string{"there is no such row, or you may not see it: what the DELETE of a row said can't be told afterwards"}
+	case len(e.row.Silent) == 3:
+		return []string{"no trigger fires: " + e.State}
+	case e.row.Drifted: // all who listen get a reset
+		return nil
+	case len(e.events) == 0:
+		return []string{"no scope exists for this row"}
+	case !slices.ContainsFunc(e.events, allows):
+		return []string{e.notInAudience()}
+	}
+	forbidden := func(s scopeExplained) bool { return s.forbidden || s.Scope == "" }
+	if e.User != nil && !slices.ContainsFunc(e.Scopes, func(s scopeExplained) bool { return !forbidden(s) }) {
+		return []string{"the server lets " + e.who() + " subscribe to none of its scopes"}
+	}
+	return nil
+}
+
+func (e *explanation) notInAudience() string {
+	var words []string
+	for _, o := range e.Owners {
+		if o.Why != "" {
+			words = append(words, o.Why)
+		} else {
+			words = append(words, o.Column+" is "+strings.Join(o.Users, ", "))
+		}
+	}
+	if len(words) == 0 {
+		words = []string{"the feed's audience is no column at all"}
+	}
+	if len(e.Audience.Users()) == 0 {
+		return "nobody is in the audience: " + strings.Join(words, "; ")
+	}
+	return e.who() + " is not in the audience: " + strings.Join(words, "; ")
+}
+
+// findSubscribers says whether somebody who would hear is subscribed. If others are,
+// perhaps the server takes the user for somebody else.
+func (e *explanation) findSubscribers() {
+	if !e.Hears || e.row.Drifted || e.ServerError != "" {
+		return
+	}
+	subscribed, unknown, anonymous := false, false, false
+	for _, s := range e.Scopes {
+		unknown = unknown || s.Refused != ""
+		for _, c := range s.Connections {
+			if e.User != nil {
+				subscribed = subscribed || c.UserID == *e.User
+			} else {
+				subscribed = subscribed || e.Audience == nil || e.Audience.Allows(c.UserID)
+			}
+			anonymous = anonymous || c.UserID == ""
+		}
+	}
+	if subscribed || !unknown {
+		e.Subscribed = &subscribed
+	}
+	switch {
+	case subscribed || !anonymous:
+	case e.User == nil:
+		e.Notes = append(e.Notes, "somebody anonymous is subscribed: if that should be somebody in the audience, see the server's --auth and --trusted-proxies")
+	default:
+		e.Notes = append(e.Notes, fmt.Sprintf("nobody is subscribed as %s, but somebody anonymous is: if that should be %[1]s, see the server's --auth and --trusted-proxies", *e.User))
+	}
+}
+
+// verdict is the answer in one sentence.
+func (e *explanation) verdict() (colour, string) {
+	absent := e.Subscribed != nil && !*e.Subscribed
+	silent := strings.ToUpper(strings.Join(e.row.Silent, " or "))
+	switch {
+	case !e.Hears && e.User == nil:
+		return red, "nobody would hear of a change of it"
+	case !e.Hears:
+		return red, e.who() + " would not hear of a change of it"
+	case e.row.Drifted:
+		return yellow, e.who() + " would hear of a change, but only by a reset"
+	case absent && e.User == nil && e.Audience == nil:
+		return yellow, "everyone may hear of it, but nobody is subscribed on this server"
+	case absent && e.User == nil:
+		return yellow, "whoever is in the audience may hear of it, but none of them is subscribed on this server"
+	case absent:
+		return yellow, e.who() + " may hear of it, but is subscribed to none of its scopes on this server"
+	case silent != "" && e.User == nil:
+		return yellow, "a change of it is heard, but no " + silent
+	case silent != "":
+		return yellow, e.who() + " would hear of a change of it, but of no " + silent
+	case e.User == nil:
+		return green, "a change of it is heard"
+	}
+	return green, e.who() + " would hear of a change of it"
+}
+
+// note says what else decides whether a change is heard.
+func (e *explanation) note() {
+	add := func(format string, args ...any) { e.Notes = append(e.Notes, fmt.Sprintf(format, args...)) }
+	if e.row.Drifted {
+		add("the table is not what it was when it was attached: instead of a change, each write sends a reset of all its scopes to everybody there (%s)", e.State)
+	} else if e.State != "ok" {
+		add("the feed is not ok: %s", e.State)
+	}
+	if n := len(e.row.Silent); n > 0 && n < 3 {
+		add("nothing is heard of its %s: no trigger fires", strings.ToUpper(strings.Join(e.row.Silent, " or ")))
+	}
+	if columns := e.row.Feed.Columns; columns != nil {
+		add("an UPDATE counts only if it changes %s, or the row's scopes, audience or key", listWords(columns, "", "nothing"))
+	}
+	if !e.Durable {
+		add("the feed is not durable: any role that can connect can read this row's key and audience, and forge its events; what happens while no server listens becomes a reset")
+	}
+}

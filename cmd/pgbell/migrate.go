@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"text/tabwriter"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/urfave/cli/v3"
+
+	"github.com/pgbell/pgbell/migrations"
+)
+
+func migrateCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "migrate",
+		Usage:     "install schema pgbell, or bring it up to date",
+		ArgsUsage: "[up|down|status]",
+		Description: "up applies what is missing, down takes back the last migration (with the first of them,\n" +
+			"all of pgbell goes, feeds included), status lists them.",
+		Flags:  []cli.Flag{jsonFlag()},
+		Action: migrate,
+	}
+}
+
+// migration is one line of what migrate prints.
+type migration struct {
+	Version   int64      `json:"version"`
+	Name      string     `json:"name"`
+	State     string     `json:"state"` // applied or pending: now
+	AppliedAt *time.Time `json:"applied_at,omitempty"`
+}
+
+func migrate(ctx context.Context, c *cli.Command) error {
+	step := c.Args().First()
+	if step == "" {
+		step = "up"
+	}
+	if c.Args().Len() > 1 || step != "up" && step != "down" && step != "status" {
+		return usagef("migrate takes one of up, down, status")
+	}
+	conf, err := databaseConfig(c)
+	if err != nil {
+		return err
+	}
+	db := stdlib.OpenDB(*conf)
+	defer db.Close()
+	if err := db.PingContext(ctx); err != nil {
+		return err
+	}
+	var done []migration
+	switch step {
+	case "up":
+		done, err = results(migrations.Up(ctx, db))
+	case "down":
+		done, err = rollback(ctx, db)
+	case "status":
+		done, err = statuses(ctx, db)
+	}
+	if err != nil {
+		return migrateProblem(&conf.Config, err)
+	}
+	if c.Bool("json") {
+		return printJSON(c.Root().Writer, done)
+	}
+	if len(done) == 0 {
+		none := map[string]string{"up": "nothing to do: schema pgbell is up to date", "down": "nothing to take back: pgbell is not installed"}
+		_, err = fmt.Fprintln(c.Root().Writer, none[step])
+		return err
+	}
+	w := tabwriter.NewWriter(c.Root().Writer, 0, 0, 2, ' ', 0)
+	for _, m := range done {
+		line := m.State
+		if step == "down" {
+			line = "taken back"
+		}
+		line += "\t" + m.Name
+		if m.AppliedAt != nil {
+			line += "\t" + m.AppliedAt.Format(time.RFC3339)
+		}
+		fmt.Fprintln(w, line)
+	}
+	return w.Flush()
+}
+
+func results(all []*goose.MigrationResult, err error) ([]migration, error) {
+	done := []migration{}
+	for _, r := range all {
+		state := goose.StateApplied
+		if r.Direction == "down" {
+			state = goose.StatePending
+		}
+		done = append(done, migration{Version: r.Source.Version, Name: path.Base(r.Source.Path), State: string(state)})
+	}
+	return done, err
+}
+
+func rollback(ctx context.Context, db *sql.DB) ([]migration, error) {
+	r, err := migrations.Down(ctx, db)
+	switch {
+	case errors.Is(err, goose.ErrNoNextVersion):
+		return results(nil, nil)
+	case err != nil:
+		return nil, err
+	}
+	return results([]*goose.MigrationResult{r}, nil)
+}
+
+// statuses asks without creating anything, as goose would in a database without
+// schema pgbell.
+func statuses(ctx context.Context, db *sql.DB) ([]migration, error) {
+	var installed bool
+	if err := db.QueryRowContext(ctx, "select to_regclass($1) is not null", migrations.VersionTable).Scan(&installed); err != nil {
+		return nil, err
+	}
+	done := []migration{}
+	if !installed {
+		names, err := fs.Glob(migrations.FS, "*.sql")
+		for _, name := range names {
+			version, _ := goose.NumericComponent(name)
+			done = append(done, migration{Version: version, Name: name, State: string(goose.StatePending)})
+		}
+		return done, err
+	}
+	p, err := migrations.NewProvider(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	all, err := p.Status(ctx)
+	for _, s := range all {
+		m := migration{Version: s.Source.Version, Name: path.Base(s.Source.Path), State: string(s.State)}
+		if !s.AppliedAt.IsZero() {
+			m.AppliedAt = &s.AppliedAt
+		}
+		done = append(done, m)
+	}
+	return done, err
+}
+
+// migrateProblem says which right a role lacks; anything else keeps the server's
+// words, without the statement that goose puts around them.
+func migrateProblem(conf *pgconn.Config, err error) error {
+	var pgErr *pgconn.PgError
+	switch {
+	case !errors.As(err, &pgErr):
+		return fmt.Errorf("migrate: %w", err)
+	case pgErr.Code == "42501": // insufficient_privilege
+		return plainf(err, "migrate: %s: run it as the role that owns schema pgbell, or, the first time, let the database's owner say: grant create on database %s to %s",
+			pgErr.Message, quoteIdentifier(conf.Database), quoteIdentifier(conf.User))
+	}
+	return plainf(err, "migrate: %s", serverWords(pgErr))
+}
