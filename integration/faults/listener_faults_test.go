@@ -1,0 +1,24 @@
+package faults
+
+import (
+	"context"
+	"testing"
+	"time"
+)
+
+// every calls do at once and every so often, for a while.
+func every(ctx context.Context, interval, lasting time.Duration, do func()) {
+	for deadline := time.Now().Add(lasting); time.Now().Before(deadline) && ctx.Err() == nil; {
+		do()
+		pause(ctx, interval)
+	}
+}
+
+func (w *world) terminateListener() {
+	_ = w.try("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'pgbell' and datname = current_database()")
+}
+
+func TestFaultListenerTerminatedAgainAndAgain(t *testing.T) {
+	w := newWorld(t, config{})
+	w.run(func(ctx context.Context) { every(ctx, 200*time.Millisecond, 4*time.Second, w.terminateListener) })
+}

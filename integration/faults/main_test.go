@@ -1,0 +1,127 @@
+package faults
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"go.uber.org/goleak"
+
+	"github.com/pgbell/pgbell/internal/pgtemp"
+)
+
+var (
+	seedFlag   = flag.Uint64("seed", 0, "of all that is random; 0 takes another one each time")
+	soakFlag   = flag.Duration("soak", 0, "let TestSoak run for so long")
+	herdFlag   = flag.Int("herd", 2000, "how many clients come back at once in TestHerd")
+	binaryFlag = flag.String("pgbell", "", "the binary to test, in place of one made of this source")
+)
+
+// binary is the pgbell to test, shared the server of the tests that do it no harm.
+var (
+	binary string
+	shared *pgtemp.Server
+)
+
+func TestMain(m *testing.M) { os.Exit(testMain(m)) }
+
+func testMain(m *testing.M) int {
+	flag.Parse()
+	if *seedFlag == 0 {
+		*seedFlag = 1 + rand.Uint64N(1<<32)
+	}
+	fmt.Fprintf(os.Stderr, "faults: -seed %d\n", *seedFlag)
+	dir, err := os.MkdirTemp("", "pgbell-faults-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	if binary = *binaryFlag; binary == "" {
+		binary = filepath.Join(dir, "pgbell")
+		if err := build(binary, raceDetector()); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
+	shared, err = pgtemp.Start(context.Background(), pgtemp.Config{Settings: settings})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	code := m.Run()
+	if err := shared.Stop(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
+var settings = map[string]string{
+	"fsync":                    "off", // the machine does not crash here
+	"max_connections":          "300",
+	"shared_preload_libraries": "pg_stat_statements",
+}
+
+// build builds pgbell.
+func build(path string, race bool) error {
+	args := []string{"build", "-o", path}
+	if race {
+		args = append(args, "-race")
+	}
+	out, err := exec.Command("go", append(args, "github.com/pgbell/pgbell/cmd/pgbell")...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// raceDetector says whether this binary was built with -race.
+func raceDetector() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}
+
+// seedOf returns the seed of a test.
+func seedOf(t testing.TB) uint64 {
+	h := fnv.New64a()
+	fmt.Fprint(h, *seedFlag, t.Name())
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("again: go test ./integration/faults -run '^%s$' -seed %d", t.Name(), *seedFlag)
+		}
+	})
+	return h.Sum64()
+}
+
+var databases atomic.Int64
+
+// newDatabase makes an empty database on the shared server and returns its URL.
+func newDatabase(t testing.TB) string {
+	t.Helper()
+	name := fmt.Sprintf("faults%d", databases.Add(1))
+	conn, err := pgx.Connect(t.Context(), shared.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	if _, err := conn.Exec(t.Context(), "create database "+name); err != nil {
+		t.Fatal(err)
+	}
+	return strings.Replace(shared.URL(), "/postgres?", "/"+name+"?", 1)
+}

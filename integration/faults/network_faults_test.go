@@ -1,0 +1,40 @@
+package faults
+
+import (
+	"context"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestFaultHalfOpenConnection(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, config{pause: 200 * time.Millisecond})
+	w.run(func(ctx context.Context) {
+		w.proxy.halfOpen()
+		took, words := w.bells[0].awaitReady(ctx, false, 15*time.Second)
+		t.Logf("after %v: %v", took, words)
+		if words == nil || len(words.Error()) < 20 {
+			t.Errorf("/readyz says %v: no words for an operator", words)
+		}
+		if metrics, _, err := w.bells[0].get(ctx, "/metrics"); err != nil || !strings.Contains(metrics, "\npgbell_listener_connected 0\n") {
+			t.Errorf("the metrics do not tell: %v", err)
+		}
+		w.proxy.heal()
+	})
+}
+
+func TestFaultBytesAreDelayed(t *testing.T) {
+	w := newWorld(t, config{})
+	w.run(func(ctx context.Context) {
+		w.proxy.slow(func() time.Duration { return rand.N(100 * time.Millisecond) })
+		pause(ctx, 4*time.Second)
+		w.proxy.slow(nil)
+	})
+}
+
+func TestFaultConnectionsAreCut(t *testing.T) {
+	w := newWorld(t, config{bells: 2})
+	w.run(func(ctx context.Context) { every(ctx, 300*time.Millisecond, 4*time.Second, w.proxy.cut) })
+}

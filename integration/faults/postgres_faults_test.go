@@ -1,0 +1,115 @@
+package faults
+
+import (
+	"context"
+	"maps"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// restart ends the database at once and starts it again.
+func (w *world) restart(ctx context.Context) {
+	w.t.Helper()
+	w.server.StopImmediate()
+	if err := w.server.Restart(ctx); err != nil {
+		w.t.Errorf("restart: %v", err)
+	}
+}
+
+// killBackend kills one process of the database, which makes all others start anew
+// while the postmaster stays. It does nothing where the database is down.
+func (w *world) killBackend() {
+	w.t.Helper()
+	_ = w.connected(func(ctx context.Context, conn *pgx.Conn) error {
+		var pid int
+		err := conn.QueryRow(ctx, `select pid from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()
+			order by random() limit 1`).Scan(&pid)
+		if err != nil {
+			return err
+		}
+		return syscall.Kill(pid, syscall.SIGKILL)
+	})
+}
+
+func TestFaultPostgresStoppedAtOnce(t *testing.T) {
+	w := newWorld(t, config{own: true, settings: settings})
+	w.run(func(ctx context.Context) {
+		every(ctx, 1500*time.Millisecond, 4*time.Second, func() { w.restart(ctx) })
+	})
+}
+
+func TestFaultBackendKilled(t *testing.T) {
+	w := newWorld(t, config{own: true, settings: settings})
+	w.run(func(ctx context.Context) {
+		every(ctx, 1500*time.Millisecond, 4*time.Second, w.killBackend)
+	})
+}
+
+// What was committed, and shown, is gone after the crash.
+func TestFaultCrashUndoesCommits(t *testing.T) {
+	w := newWorld(t, config{own: true, mayForget: true, settings: with(settings, map[string]string{
+		"synchronous_commit": "off", "wal_writer_delay": "10s", "wal_writer_flush_after": "0", "wal_buffers": "64MB",
+	})})
+	w.run(func(ctx context.Context) {
+		crash := false
+		every(ctx, 1500*time.Millisecond, 5*time.Second, func() {
+			if crash = !crash; crash {
+				w.restart(ctx)
+			} else {
+				w.killBackend()
+			}
+		})
+	})
+	undone := 0
+	for _, o := range w.history.ops {
+		if o.fate == answered && !o.committed {
+			undone++
+		}
+	}
+	t.Logf("%d of %d changes were undone", undone, len(w.history.ops))
+	if undone == 0 {
+		t.Error("no crash undid anything")
+	}
+}
+
+// The server is there, takes connections, and does nothing.
+func TestFaultPostgresStandsStill(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, config{own: true, settings: settings, pause: 200 * time.Millisecond})
+	w.run(func(ctx context.Context) {
+		w.server.Pause()
+		took, words := w.bells[0].awaitReady(ctx, false, 15*time.Second)
+		w.server.Resume()
+		t.Logf("after %v: %v", took, words)
+		if words == nil || !strings.Contains(words.Error(), "answer") {
+			t.Errorf("/readyz says %v, which does not tell that Postgres does not answer", words)
+		}
+	})
+}
+
+// pgbell starts first and waits for the database, alive and saying why.
+func TestFaultPostgresComesUpLater(t *testing.T) {
+	w := newWorld(t, config{own: true, settings: settings})
+	w.run(func(ctx context.Context) {
+		w.bells[0].kill()
+		w.server.StopFast()
+		w.bells[0].start()
+		w.bells[0].awaitAlive(ctx)
+		if words := w.bells[0].ready(ctx); words == nil || !strings.Contains(words.Error(), "503: ") || len(words.Error()) < 20 {
+			t.Errorf("/readyz says %v: no words for an operator", words)
+		}
+		if err := w.server.Restart(ctx); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func with(base, more map[string]string) map[string]string {
+	all := maps.Clone(base)
+	maps.Copy(all, more)
+	return all
+}

@@ -1,0 +1,96 @@
+package faults
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// The negative control: in a database where pgbell loses nothing, a reader that
+// takes the journal's sequence numbers for an order of commits loses changes, and
+// the checker sees it.
+func TestCheckerFindsWhatASequenceReaderLoses(t *testing.T) {
+	w := newWorld(t, config{changes: changes{{1, (*change).insertNote}, {1, (*change).insertTask}}, pause: 20 * time.Millisecond})
+	reader := &subscription{name: "sequence reader", changed: make(chan struct{}, 1)}
+	for p := range projects {
+		reader.scopes = append(reader.scopes, scope("notes", 1+p))
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error)
+	w.begin()
+	go func() { done <- readBySequence(ctx, w, reader) }()
+	pause(ctx, 3*time.Second)
+	w.stopWriters()
+	pause(ctx, 200*time.Millisecond)
+	stop()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	w.end()
+
+	r := check(w.history, []*subscription{reader})
+	lost := 0
+	for _, wrong := range r.wrong {
+		if strings.HasPrefix(wrong, "LOST") && !strings.Contains(wrong, "publish/") { // the last words: it had stopped
+			lost++
+		}
+	}
+	t.Logf("a sequence reader gets %d changes and loses %d", r.byEvent, lost)
+	if lost == 0 || r.byEvent == 0 {
+		t.Errorf("%d lost, %d told: want some of both", lost, r.byEvent)
+	}
+}
+
+// readBySequence reads what has a higher number than all before, over and over.
+func readBySequence(ctx context.Context, w *world, s *subscription) error {
+	conn, err := pgx.Connect(ctx, *w.url.Load())
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	var last int64
+	var start string
+	if err := conn.QueryRow(ctx, "select coalesce(max(seq), 0), pgbell.cursor() from pgbell.journal").Scan(&last, &start); err != nil {
+		return err
+	}
+	if s.start, err = parseCursor(start); err != nil {
+		return err
+	}
+	s.startedAt = time.Now()
+	type note struct {
+		seq     int64
+		changes string
+	}
+	for ctx.Err() == nil {
+		rows, err := conn.Query(context.WithoutCancel(ctx), "select seq, changes from pgbell.journal where seq > $1 and tbl = 'public.notes' order by seq, part", last)
+		if err != nil {
+			return err
+		}
+		notes, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (n note, err error) { return n, r.Scan(&n.seq, &n.changes) })
+		if err != nil {
+			return err
+		}
+		for _, n := range notes {
+			last = n.seq
+			var all []struct {
+				Scopes []string
+				Key    struct{ ID int64 }
+				Data   struct{ Op int64 }
+			}
+			if err := json.Unmarshal([]byte(n.changes), &all); err != nil {
+				return err
+			}
+			for _, c := range all {
+				for _, name := range c.Scopes {
+					s.frames = append(s.frames, frame{at: time.Now(), conn: 1, scope: name, ident: written("notes", c.Data.Op, c.Key.ID)})
+				}
+			}
+		}
+		pause(ctx, 5*time.Millisecond)
+	}
+	return nil
+}

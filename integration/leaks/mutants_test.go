@@ -1,0 +1,81 @@
+package leaks
+
+import (
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// mutant is pgbell with one rule broken.
+type mutant struct {
+	name  string
+	want  string // how the fault begins that must be found
+	seams seams
+}
+
+// Each mutant must be found, by the rule that it breaks.
+func TestEachMutantIsFound(t *testing.T) {
+	for _, group := range [][]mutant{recordMutants, moreMutants, replayMutants, requestMutants, triggerMutants} {
+		t.Run(group[0].name, func(t *testing.T) {
+			t.Parallel()
+			db := newDatabase(t)
+			for _, m := range group {
+				t.Run(m.name, func(t *testing.T) {
+					found, steps := hunt(t, db, m)
+					if found == "" {
+						t.Errorf("not found in %d steps", steps)
+					}
+					t.Logf("found in %d steps: %.300s", steps, found)
+				})
+			}
+		})
+	}
+}
+
+// hunt looks for a fault of the kind that m must have, and returns it. It does not
+// let rapid fail, which would look for a shorter history.
+func hunt(t *testing.T, db *database, mutant mutant) (found string, steps int) {
+	t.Helper()
+	look := func(m *machine) {
+		steps++
+		m.check()
+		found = m.first(mutant.want)
+	}
+	for i := 0; i < 10 && found == ""; i++ {
+		rapid.Check(t, func(t *rapid.T) {
+			if found != "" {
+				return
+			}
+			m := newMachine(t, db, 0, mutant.seams)
+			actions := m.common()
+			for name, act := range actions {
+				actions[name] = func(t *rapid.T) {
+					if found == "" {
+						act(t)
+					}
+				}
+			}
+			actions[""] = func(*rapid.T) {
+				if found == "" {
+					look(m)
+				}
+			}
+			t.Repeat(actions)
+		})
+	}
+	return found, steps
+}
+
+// first returns the first fault that begins with prefix, "" if there is none, and
+// forgets the others.
+func (w *world) first(prefix string) string {
+	faults := w.faults
+	w.faults = nil
+	for _, fault := range faults {
+		if strings.HasPrefix(fault, prefix) {
+			return fault
+		}
+	}
+	return ""
+}

@@ -1,0 +1,117 @@
+package integration
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/pgbell/pgbell/journal"
+)
+
+// rotates fails the test unless rotations one after the other say just this.
+func (d *triggerDB) rotates(want ...string) {
+	d.Helper()
+	for i, w := range want {
+		if got := d.askOn(d.reader, `pgbell.rotate('0')`); got != w {
+			d.Fatalf("rotation %d of %q: %s", i+1, want, got)
+		}
+	}
+}
+
+// gap reads since a cursor and returns what keeps it from that.
+func (d *triggerDB) gap(since journal.Cursor) error {
+	_, _, err := journal.Read(d.Context(), d.reader, since, func(journal.Record) error { return nil })
+	return err
+}
+
+func newRotating(t *testing.T) *triggerDB {
+	d := newTriggerDB(t)
+	d.exec(`create table t (id int primary key); select pgbell.attach('t', array['t'])`)
+	return d
+}
+
+func TestTriggerRotationGoesStepByStep(t *testing.T) {
+	d := newRotating(t)
+	old := d.since()
+	d.exec(`insert into t values (1)`)
+	if got := d.ask(`pgbell.rotate()`); got != "fresh" { // for half an hour
+		t.Errorf("at first: %s", got)
+	}
+	d.rotates("switched")
+	middle := d.since()
+	d.exec(`insert into t values (2)`)
+	d.same(lines(d.records(old)), `insert t public.t {"id":1}`, `insert t public.t {"id":2}`)
+	d.rotates("waiting for transactions", "resting")
+	if got := d.ask(`pgbell.rotate('1 hour')`); got != "resting" {
+		t.Errorf("within the retention: %s", got)
+	}
+	d.same(lines(d.records(old)), `insert t public.t {"id":1}`, `insert t public.t {"id":2}`)
+	d.rotates("truncated")
+	if err := d.gap(old); !errors.Is(err, journal.GapRetention) {
+		t.Errorf("since before what is gone: %v", err)
+	}
+	d.same(lines(d.records(middle)), `insert t public.t {"id":2}`)
+	d.rotates("switched", "waiting for transactions", "resting", "truncated", "fresh", "fresh") // nothing was written since
+	if got := d.ask(`select count(*) from pgbell.journal`); got != "0" {
+		t.Errorf("%s records are left", got)
+	}
+	d.expect(`insert into t values (3)`, `insert t public.t {"id":3}`)
+}
+
+// A transaction that may have written to a slot keeps it from its rest, however long
+// it takes, in whatever database it is.
+func TestTriggerRotationWaitsForWriters(t *testing.T) {
+	d := newRotating(t)
+	before := d.since()
+	long := d.connect()
+	d.execOn(long, `begin`, `insert into t values (1)`)
+	d.exec(`insert into t values (2)`)
+	d.rotates("switched", "waiting for transactions", "waiting for transactions", "waiting for transactions")
+	d.execOn(long, `insert into t values (3)`, `commit`)
+	d.same(lines(d.records(before)), `insert t public.t {"id":1}`, `insert t public.t {"id":2}`, `insert t public.t {"id":3}`)
+	d.rotates("resting", "truncated")
+	if got := d.ask(`select string_agg(changes, ' ') from pgbell.journal`); got != `[{"scopes":["t"],"audience":null,"key":{"id":3}}]` {
+		t.Errorf("left are %s", got)
+	}
+}
+
+// One who reads keeps it from truncating, and isn't waited for: nobody waits behind.
+func TestTriggerRotationDoesNotWaitForReaders(t *testing.T) {
+	d := newRotating(t)
+	d.exec(`insert into t values (1)`)
+	d.rotates("switched", "waiting for transactions", "resting")
+	long := d.connect()
+	d.execOn(long, `begin`, `select from pgbell.journal`)
+	began := time.Now()
+	d.rotates("waiting for readers")
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("took %v", took)
+	}
+	d.expect(`insert into t values (2)`, `insert t public.t {"id":2}`)
+	d.execOn(long, `commit`)
+	d.execOn(d.reader, `begin`)
+	d.rotates("truncated")
+	if got := d.askOn(d.reader, `current_setting('lock_timeout')`); got != "0" {
+		t.Errorf("lock_timeout is left at %s", got)
+	}
+	d.execOn(d.reader, `commit`)
+}
+
+func TestTriggerRotationInTwoSessionsAtOnce(t *testing.T) {
+	d := newRotating(t)
+	d.exec(`insert into t values (1)`)
+	other := d.connect()
+	d.execOn(other, `begin`)
+	if got := d.askOn(other, `pgbell.rotate('0')`); got != "switched" {
+		t.Fatal(got)
+	}
+	d.rotates("busy", "busy")
+	d.expect(`insert into t values (2)`, `insert t public.t {"id":2}`)
+	d.execOn(other, `commit`)
+	d.rotates("waiting for transactions")
+	// A switch that was rolled back can't be: what was written meanwhile is there.
+	d.execOn(other, `begin`)
+	d.askOn(other, `pgbell.rotate('0')`)
+	d.execOn(other, `rollback`)
+	d.rotates("resting")
+}

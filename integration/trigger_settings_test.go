@@ -1,0 +1,96 @@
+package integration
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// Settings that a writer may have, none of which may change what is said of a
+// row, much less make the write fail.
+var writerSettings = []string{
+	"datestyle = 'German, DMY'", "timezone = 'Asia/Tokyo'", "intervalstyle = 'iso_8601'", "bytea_output = 'escape'",
+	"extra_float_digits = -15", "standard_conforming_strings = off", "backslash_quote = off", "escape_string_warning = off",
+	"lc_monetary = 'C'", "lc_numeric = 'C'", "lc_time = 'C'", "quote_all_identifiers = on", "array_nulls = off",
+	"xmloption = document", "xmlbinary = hex", "transform_null_equals = on", "search_path = ''", "client_encoding = 'LATIN1'",
+	"plpgsql.extra_errors = 'all'", "plpgsql.extra_warnings = 'all'", "plpgsql.variable_conflict = 'error'", "plpgsql.print_strict_params = on",
+	"enable_hashjoin = off", "enable_mergejoin = off", "enable_nestloop = off", "enable_seqscan = off", "enable_sort = off", "enable_material = off",
+	"enable_hashjoin = off; set enable_mergejoin = off; set enable_nestloop = off",
+	"plan_cache_mode = force_generic_plan", "plan_cache_mode = force_custom_plan", "jit = on; set jit_above_cost = 0",
+	"work_mem = '64kB'", "from_collapse_limit = 1; set join_collapse_limit = 1", "geqo_threshold = 2", "cursor_tuple_fraction = 1",
+	"default_transaction_isolation = 'serializable'", "default_transaction_isolation = 'repeatable read'",
+	"row_security = off", "check_function_bodies = off", "constraint_exclusion = on", "enable_partition_pruning = off",
+	"lock_timeout = 1000", "parallel_setup_cost = 0; set parallel_tuple_cost = 0; set min_parallel_table_scan_size = 0",
+	"session_replication_role = local", "synchronous_commit = off", "max_stack_depth = '300kB'", "gin_fuzzy_search_limit = 1",
+}
+
+func TestTriggerWriterSettingsChangeNothing(t *testing.T) {
+	d := newTriggerDB(t)
+	settings := slices.Clone(writerSettings)
+	if d.version() >= 160000 {
+		settings = append(settings, "debug_parallel_query = on")
+	} else {
+		settings = append(settings, "force_parallel_mode = on")
+	}
+	for _, tables := range []string{
+		`create table t (%[1]s)`,
+		`create table t (%[1]s) partition by list (id); create table t1 partition of t default`,
+	} {
+		d.exec(fmt.Sprintf(tables, `id int primary key, p int, at timestamptz, day date, span interval, f float8, r real, raw bytea, m money, note text, users text[], doc json`),
+			`select pgbell.attach('t', array['t', 'p:{p}', 'at:{at}', 'ts:{day}/{span}/{f}/{r}', 'raw:{raw}', 'm:{m}', '{note}'],
+				audience => array['users', 'span'], payload => array['at', 'day', 'span', 'f', 'r', 'raw', 'm', 'note', 'users', 'doc'])`)
+		var want []string
+		for _, setting := range append([]string{"application_name = 'none'"}, settings...) {
+			t.Run(setting, func(t *testing.T) {
+				d := d.on(t)
+				conn := d.connect()
+				since := d.since()
+				d.execOn(conn, `set `+setting, `insert into public.t values (1, 7, '2026-11-22 10:00:00.5Z', '2026-11-22', '1 day 2 hours', 0.1::float8 + 0.2, 1e-7, E'\\x00ff'::bytea, 12.5::numeric::money, E'a\\b''c', array['ann', null, 'NULL'], E'{"x": "\\u0000"}')`,
+					`update public.t set p = 8, span = '3 days'`, `update public.t set p = 8`, `delete from public.t`)
+				got := lines(d.records(since))
+				if want == nil {
+					want = got
+				}
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("(-want +got):\n%s", diff)
+				}
+			})
+		}
+		if len(want) < 20 || !strings.Contains(want[0], `for 1 day 02:00:00,NULL,ann`) {
+			t.Errorf("got %q", want)
+		}
+		d.exec(`drop table t`)
+	}
+}
+
+// In Turkish the lower case of I is not i.
+func TestTriggerDatabaseOfAnyLocaleAndEncoding(t *testing.T) {
+	for _, test := range []struct {
+		name, options string
+		version       int
+	}{
+		{"Turkish", `locale_provider icu icu_locale 'tr-TR' locale 'C' encoding 'UTF8'`, 150000},
+		{"LATIN1", `locale 'C' encoding 'LATIN1'`, 0},
+		{"SQL_ASCII", `locale 'C' encoding 'SQL_ASCII'`, 0},
+		{"EUC_JP", `locale 'C' encoding 'EUC_JP'`, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			d := newTriggerDBWith(t, test.options, test.version)
+			d.exec(`create table t (id int primary key, v text); select pgbell.attach('t', array['v:{v}'], audience => array['v'], payload => array['v'])`)
+			v := "Iı¿"
+			if test.name != "Turkish" {
+				v = "Iø"
+			}
+			scope := d.ask(`pgbell.canonical_scope($1)`, v)
+			d.expect(`insert into t values (1, '`+v+`')`, `insert v:`+scope+` public.t {"id":1} for `+v+` data {"v":"`+v+`"}`)
+			d.expect(`update t set v = 'I'`,
+				`update moved out v:`+scope+` public.t {"id":1} for `+v,
+				`update moved in v:I public.t {"id":1} for I changed v data {"v":"I"}`)
+			d.expect(`delete from t`, `delete v:I public.t {"id":1} for I data {"v":"I"}`)
+			d.exec(`select pgbell.attach('t', array['v:{v}'], audience => array['v'], durable => false)`, `insert into t values (2, '`+v+`')`, `delete from t`)
+		})
+	}
+}
