@@ -1,0 +1,58 @@
+VERSION = $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+# What runs on each version of PostgreSQL, and in a container.
+MATRIX_RUN ?= ^TestTrigger
+MATRIX_PACKAGES ?= ./integration
+FUZZTIME ?= 10s
+SOAK = 1h
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test build lint fmt matrix container-test fuzz soak bench ci clean
+
+help: ## List these targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+demo: ## See it work: a private PostgreSQL, two users, a page in the browser
+	@.ci/setup demo
+	@$(MAKE) --no-print-directory build
+	./bin/pgbell demo $(ARGS)
+
+test: ## Pass all tests, with what they need installed first
+	@.ci/setup test
+	@$(MAKE) --no-print-directory lint
+	@go test -race -count=1 -v -run '^TestServerHas' ./internal/pgtest 2>&1 | grep '^pgtest:' || true # says what the tests run on
+	@.ci/test-js
+	go test -race ./...
+
+build: ## Build bin/pgbell
+	CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/pgbell ./cmd/pgbell
+
+lint: ## gofmt, go vet, staticcheck
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "make fmt would change: $$unformatted" >&2; exit 1; }
+	go vet ./...
+	go run $(STATICCHECK) ./...
+
+fmt: ## Format the code
+	gofmt -w .
+
+matrix: ## Test the triggers on PostgreSQL 14 to 18 (VERSIONS="14 18" for some)
+	.ci/matrix '$(MATRIX_RUN)' $(MATRIX_PACKAGES)
+
+container-test: ## Test against PostgreSQL in a container, by testcontainers
+	.ci/container-test '$(MATRIX_RUN)' $(MATRIX_PACKAGES)
+
+fuzz: ## Fuzz what reads foreign bytes, FUZZTIME each
+	.ci/fuzz $(FUZZTIME)
+
+soak: ## Break everything at random for SOAK, and check that nothing is lost
+	go test ./integration/faults -run '^TestSoak$$' -count=1 -timeout 0 -v -soak $(SOAK)
+
+bench: ## Run the benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
+ci: ## All that must pass before a change is merged
+	.ci/run
+
+clean: ## Remove what was built
+	rm -rf bin

@@ -1,0 +1,93 @@
+package repo
+
+import (
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// documents returns the text of the Markdown files at the root and of the manual, by
+// their paths from the root.
+func documents(t *testing.T) map[string]string {
+	t.Helper()
+	texts := make(map[string]string)
+	for _, pattern := range []string{"*.md", "docs/*.md"} {
+		paths, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range paths {
+			name := filepath.ToSlash(filepath.Join(filepath.Dir(pattern), filepath.Base(path)))
+			texts[name] = readFile(t, name)
+		}
+	}
+	if texts["README.md"] == "" || texts["docs/attach.md"] == "" {
+		t.Fatal("no README.md, or no manual")
+	}
+	return texts
+}
+
+// code returns what a document sets as code: fenced blocks and spans.
+func code(text string) string {
+	var fenced, prose strings.Builder
+	inside := false
+	for line := range strings.Lines(text) {
+		switch {
+		case strings.HasPrefix(strings.TrimSpace(line), "```"):
+			inside = !inside
+		case inside:
+			fenced.WriteString(line)
+		default:
+			prose.WriteString(line)
+		}
+	}
+	for _, span := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(prose.String(), -1) {
+		fenced.WriteString(strings.ReplaceAll(span[1], "\n", " ") + "\n")
+	}
+	return fenced.String()
+}
+
+func TestDocumentsNameTargetsOfMake(t *testing.T) {
+	makefile, found := readFile(t, "Makefile"), 0
+	for name, text := range documents(t) {
+		for _, call := range regexp.MustCompile(`(?m)^make ([a-z][a-z-]*)`).FindAllStringSubmatch(code(text), -1) {
+			found++
+			if !strings.Contains(makefile, "\n"+call[1]+":") {
+				t.Errorf("%s: make %s: the Makefile has no such target", name, call[1])
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no document shows a make command: this test checks nothing")
+	}
+}
+
+func TestDocumentsNameCommandsOfPgbell(t *testing.T) {
+	pgbell, found := build(t), 0
+	for name, text := range documents(t) {
+		for _, call := range regexp.MustCompile(`(?m)^(?:\./)?(?:bin/)?pgbell ([a-z]+)(?: |$)`).FindAllStringSubmatch(code(text), -1) {
+			found++
+			if out, err := exec.Command(pgbell, call[1], "--help").CombinedOutput(); err != nil {
+				t.Errorf("%s: pgbell %s: %v\n%s", name, call[1], err, out)
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no document shows a pgbell command: this test checks nothing")
+	}
+}
+
+// build returns the path of a fresh pgbell.
+func build(t *testing.T) string {
+	t.Helper()
+	readTree(t)
+	path := filepath.Join(t.TempDir(), "pgbell")
+	cmd := exec.Command("go", "build", "-o", path, "./cmd/pgbell")
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %v\n%s", cmd, err, out)
+	}
+	return path
+}
