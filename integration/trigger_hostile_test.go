@@ -39,7 +39,7 @@ func TestTriggerFunctionsRunNothingOfTheirCallers(t *testing.T) {
 			if schema == "pg_temp" {
 				o.execOn(conn, fmt.Sprintf(hostile, schema))
 			}
-			o.execOn(conn, `set search_path = `+schema+`, pg_catalog, app, public`, `select pgbell.cursor()`, `select pgbell.mark_incarnation()`,
+			o.execOn(conn, `set search_path = `+schema+`, pg_catalog, app, public`, `select pgbell.cursor()`, `select pgbell.mark_incarnation()`, `select pgbell.arm('x', '1 s')`,
 				`select pgbell.rotate('0'::interval)`, `select pgbell.rotate('0'::interval)`, `select * from pgbell.feeds`)
 			o.expectOn(conn, `select pgbell.publish('a b'::pg_catalog.text, '1'::pg_catalog.jsonb)`, `publish a%20b data 1`)
 			if role == o.app {

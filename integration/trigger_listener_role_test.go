@@ -81,6 +81,7 @@ func TestTriggerListenerSaysWhichGrantIsMissing(t *testing.T) {
 		{"select", "pgbell.journal_state", "permission denied for table journal_state"},
 		{"select", "pgbell.feeds", "permission denied for view feeds"},
 		{"execute", "function pgbell.mark_incarnation()", "permission denied for function mark_incarnation"},
+		{"execute", "function pgbell.arm(text, interval)", "permission denied for function arm"},
 		{"execute", "function pgbell.table_name(oid)", "permission denied for function table_name"},
 	} {
 		t.Run(missing.object, func(t *testing.T) {
@@ -105,7 +106,7 @@ func TestTriggerListenerSaysWhichGrantIsMissing(t *testing.T) {
 // All that the grants give, by the catalogs: to read the journal and the feeds.
 func TestTriggerListenerRoleMayDoNothingElse(t *testing.T) {
 	o := newOwned(t)
-	want := "cursor feeds SELECT journal SELECT journal_state SELECT mark_incarnation rotate state table_name"
+	want := "arm cursor feeds SELECT journal SELECT journal_state SELECT mark_incarnation rotate state table_name"
 	if got := o.ask(rights(o.ear)); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

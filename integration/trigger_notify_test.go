@@ -21,7 +21,7 @@ import (
 func (d *triggerDB) rings(statements ...string) []string {
 	d.Helper()
 	listener := d.connect()
-	d.execOn(listener, `listen pgbell`)
+	d.execOn(listener, `listen pgbell`, `select pgbell.arm('a test', '1 minute')`)
 	d.exec(statements...)
 	d.exec(`notify pgbell, 'the end'`)
 	var payloads []string
@@ -192,7 +192,7 @@ func TestTriggerPrepareTransactionFailsAfterNotify(t *testing.T) {
 	if d.ask("current_setting('max_prepared_transactions')") == "0" {
 		t.Skip("the server takes no prepared transactions")
 	}
-	d.exec(`create table t (id int primary key); select pgbell.attach('t', array['t'])`)
+	d.exec(`create table t (id int primary key); select pgbell.attach('t', array['t']); select pgbell.arm('a test', '1 minute')`)
 	err := tryExec(t.Context(), d.writer, `begin; insert into t values (1); prepare transaction 'x'`)
 	if err == nil || !strings.Contains(err.Error(), "cannot PREPARE a transaction that has executed LISTEN, UNLISTEN, or NOTIFY") {
 		t.Errorf("got %v", err)

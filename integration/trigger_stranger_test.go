@@ -65,7 +65,7 @@ func (d *triggerDB) column(query string) []string {
 func TestTriggerNothingTakesAnAdvisoryLock(t *testing.T) {
 	o := newOwned(t)
 	o.exec(`insert into app.t values (1)`)
-	for _, statement := range []string{`select pgbell.rotate()`, `select pgbell.rotate('0')`, `select pgbell.publish('x')`, `select pgbell.mark_incarnation()`,
+	for _, statement := range []string{`select pgbell.rotate()`, `select pgbell.rotate('0')`, `select pgbell.publish('x')`, `select pgbell.mark_incarnation()`, `select pgbell.arm('x', '1 s')`,
 		`insert into app.t values (2)`, `insert into app.v values (2)`, `truncate app.t`, `select pgbell.attach('app.t', array['t'])`, `select pgbell.detach('app.t')`} {
 		o.exec(`begin`, statement)
 		if got := o.ask(`select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()`); got != "0" {

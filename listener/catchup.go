@@ -27,10 +27,14 @@ func (s *session) catchUp(ctx context.Context) error {
 		size   int
 		stream bool // too much to hold: emit as it comes
 		feeds  bool
+		last   uint64
 	)
 	end, floor, err := journal.Read(watched, s.conn, s.cursor, func(r journal.Record) error {
 		alive()
 		feeds = feeds || r.Attach
+		if r.Tx != last {
+			s.transactions, last = s.transactions+1, r.Tx
+		}
 		if stream {
 			s.emit(r)
 			return nil

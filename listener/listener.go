@@ -2,10 +2,11 @@ package listener
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
+	mathrand "math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -31,6 +32,12 @@ type Config struct {
 	// listeners of one database should agree on it.
 	Retention time.Duration
 
+	// Poll says never to ask writers to ring: the journal is read every few
+	// milliseconds, up to 50 while nothing comes. Where all listeners of a database do,
+	// two-phase commit works, which Postgres refuses to a transaction that notified.
+	// Feeds that aren't durable ring all the same.
+	Poll bool
+
 	// OnRecord, if set, is called for each record before its events are emitted, by
 	// the goroutine of Run. It must not block.
 	OnRecord func(journal.Record)
@@ -46,7 +53,8 @@ type Listener struct {
 	cfg   Config
 	log   *slog.Logger
 	tail  journal.Tail
-	limit int // bytes of records that are held at once, the tail's apart
+	name  string // tells one listener from another
+	limit int    // bytes of records that are held at once, the tail's apart
 
 	// Of Run's goroutine alone.
 	cursor   journal.Cursor // all that it covers was emitted; zero until the first reading
@@ -57,12 +65,13 @@ type Listener struct {
 	caughtUp     time.Time // when it last was
 	since        time.Time // when notReady last became nil, or ceased to be; zero: it never was
 	queueUsage   float64
+	polling      bool
 	journalBytes int64
 	feeds        map[string][]journal.Template // = volatile, for Replay; nil before the first reading
 
 	replaying chan struct{} // holds a token while a replay has a connection: one at a time
 
-	connections, records, notifications, ignored atomic.Uint64
+	connections, readings, records, notifications, ignored atomic.Uint64
 }
 
 // Stats are a Listener's counters since it was made.
@@ -71,6 +80,8 @@ type Stats struct {
 	Since         time.Time // when it came to be so, or ceased to be; zero: it never was
 	CaughtUp      time.Time // when all that was committed had been emitted for the last time; zero: never
 	Connections   uint64    // how often it connected
+	Polling       bool      // it is busy, or told to: it reads every few milliseconds and asks no writer to ring
+	Readings      uint64    // of the journal
 	Records       uint64    // read from the journal, or received from feeds that aren't durable
 	Notifications uint64
 	Ignored       uint64 // notifications that were malformed or of a feed that isn't known
@@ -103,7 +114,7 @@ func New(conf *pgx.ConnConfig, b *bus.Bus, cfg Config) (*Listener, error) {
 	conf.OnNotification = nil // else pgx doesn't keep them for WaitForNotification
 	l := &Listener{
 		conf: conf, bus: b, cfg: cfg, log: cfg.Logger, limit: journal.MaxTail,
-		notReady: progress("not connected yet"), replaying: make(chan struct{}, 1),
+		name: rand.Text(), notReady: progress("not connected yet"), replaying: make(chan struct{}, 1),
 	}
 	if l.log == nil {
 		l.log = slog.New(slog.DiscardHandler)
@@ -136,7 +147,7 @@ func (l *Listener) Run(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(pause/2 + rand.N(pause/2)):
+		case <-time.After(pause/2 + mathrand.N(pause/2)):
 		}
 		pause = min(2*pause, longest)
 	}
@@ -200,7 +211,7 @@ func (l *Listener) setReady(err error) (before error) {
 // Stats returns the counters as they are now.
 func (l *Listener) Stats() Stats {
 	l.mu.Lock()
-	usage, bytes, since, caughtUp := l.queueUsage, l.journalBytes, l.since, l.caughtUp
+	usage, bytes, since, caughtUp, polling := l.queueUsage, l.journalBytes, l.since, l.caughtUp, l.polling
 	l.mu.Unlock()
 	return Stats{
 		Since:         since,
@@ -209,6 +220,8 @@ func (l *Listener) Stats() Stats {
 		JournalBytes:  bytes,
 		Connected:     l.Ready() == nil,
 		Connections:   l.connections.Load(),
+		Polling:       polling,
+		Readings:      l.readings.Load(),
 		Records:       l.records.Load(),
 		Notifications: l.notifications.Load(),
 		Ignored:       l.ignored.Load(),

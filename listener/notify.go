@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -13,9 +14,9 @@ import (
 	"github.com/pgbell/pgbell/journal"
 )
 
-// wait returns when there may be something to read, at the latest after a tick.
-func (s *session) wait(ctx context.Context) error {
-	tick, cancel := context.WithTimeout(ctx, s.cfg.Tick)
+// wait returns when a writer rang, if any was asked to, at the latest after most.
+func (s *session) wait(ctx context.Context, most time.Duration) error {
+	tick, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	for {
 		n, err := s.conn.WaitForNotification(tick)
@@ -27,7 +28,7 @@ func (s *session) wait(ctx context.Context) error {
 		case err != nil:
 			return fmt.Errorf("wait for a notification: %w", err)
 		}
-		if s.notified(n) {
+		if s.notified(n) && !s.armed.IsZero() {
 			cancel() // from here on only those that came already
 		}
 	}

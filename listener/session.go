@@ -21,7 +21,7 @@ func (l *Listener) session(ctx context.Context, healthy func()) error {
 		return err
 	}
 	defer l.close(conn)
-	s := &session{Listener: l, conn: conn}
+	s := &session{Listener: l, conn: conn, pace: pace{never: l.cfg.Poll}}
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
@@ -31,8 +31,15 @@ func (l *Listener) session(ctx context.Context, healthy func()) error {
 	if err := s.measure(ctx); err != nil {
 		return err
 	}
+	defer s.disarm()
 	for {
+		began, transactions := time.Now(), s.transactions
 		if err := s.catchUp(ctx); err != nil {
+			return err
+		}
+		s.readings.Add(1)
+		s.pace.read(time.Now(), s.transactions-transactions, s.cursor, time.Since(began))
+		if err := s.arm(ctx); err != nil {
 			return err
 		}
 		if before := l.setReady(nil); before != nil {
@@ -52,7 +59,7 @@ func (l *Listener) session(ctx context.Context, healthy func()) error {
 			}
 			rotate = time.Now().Add(rand.N(every))
 		}
-		if err := s.wait(ctx); err != nil {
+		if err := s.wait(ctx, s.pace.wait(s.cfg.Tick)); err != nil {
 			return err
 		}
 	}
@@ -73,13 +80,17 @@ func (l *Listener) connect(ctx context.Context) (*pgx.Conn, error) {
 }
 
 // settings are those of each connection. The planner knows nothing of the newest
-// rows, which are all that we read. Our own deadlines hold while nothing comes; a
+// rows, which are all that we read. What we write is of no use after a crash, so that
+// nothing has to wait for the disk. Our own deadlines hold while nothing comes; a
 // limit for a whole statement would cut a long catching-up, again and again.
 const settings = `
 set application_name = 'pgbell';
 set client_encoding = 'UTF8';
+set default_transaction_isolation = 'read committed';
+set synchronous_commit = off;
 set enable_seqscan = off;
 set jit = off;
+set plan_cache_mode = force_generic_plan;
 set statement_timeout = 0`
 
 // close says goodbye to Postgres, but doesn't wait long for an answer.
@@ -93,8 +104,11 @@ func (l *Listener) close(conn *pgx.Conn) {
 
 type session struct {
 	*Listener
-	conn   *pgx.Conn
-	missed bool // something of a feed that wasn't known
+	conn         *pgx.Conn
+	missed       bool // something of a feed that wasn't known
+	transactions int  // read from the journal
+	pace         pace
+	armed        time.Time // until when writers were asked to ring; zero: not
 }
 
 // begin starts to listen, and finds out what happened to the feeds that aren't
@@ -203,7 +217,7 @@ func because(ctx context.Context, step string, err error) error {
 
 // grants are all that the listener's role needs, as the manual has them.
 const grants = "grant select on pgbell.journal, pgbell.journal_state, pgbell.feeds, and " +
-	"grant execute on function pgbell.mark_incarnation(), pgbell.rotate(interval), pgbell.table_name(oid), pgbell.state(pgbell.feed), to the role that pgbell connects as"
+	"grant execute on function pgbell.mark_incarnation(), pgbell.arm(text, interval), pgbell.rotate(interval), pgbell.table_name(oid), pgbell.state(pgbell.feed), to the role that pgbell connects as"
 
 // installed says what to do where the error is that pgbell's schema is missing, or
 // a right to it.

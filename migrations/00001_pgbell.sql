@@ -115,6 +115,10 @@ begin
     for i in 0..1 loop
         execute format('create table pgbell.journal_%s partition of pgbell.journal for values in (%s) with (autovacuum_enabled = false)', i, i);
         execute format('create index on pgbell.journal_%s (xid, seq)', i);
+        begin -- of a bulk write's time in the trigger, the default takes a fifth
+            execute format('alter table pgbell.journal_%s alter column changes set compression lz4', i);
+        exception when feature_not_supported then -- this server was built without
+        end;
     end loop;
 end $$;
 -- +goose StatementEnd
@@ -280,12 +284,54 @@ end $$;
 -- bell
 -------------------------------------------------------------------------------
 
+-- A notification makes those who commit wait for each other: Postgres holds one lock
+-- for the whole cluster from before such a commit until it is flushed. So writers
+-- ring only while somebody waits to be rung: a server that is busy reads the journal
+-- every few milliseconds instead, and where there is none nobody rings. Which of the
+-- two a writer saw is a matter of latency only, never of what is delivered.
+
+-- Until when writers are to ring, in milliseconds since 1970: its last_value. A
+-- sequence, since that is read outside MVCC: all writers see it at once. It expires
+-- by itself if the servers die.
+create sequence pgbell.armed_until;
+
+-- The servers that wait to be rung.
+create unlogged table pgbell.waiting (
+    server text primary key,
+    until  timestamptz not null
+);
+
+-- A server says that it waits, for as long as lease; with '0', that it doesn't any
+-- more. Others that wait are rung all the same.
+-- +goose StatementBegin
+create function pgbell.arm(server text, lease interval) returns void
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '1s'
+as $$
+declare
+    moment constant timestamptz := clock_timestamp();
+begin
+    lock table pgbell.waiting in share row exclusive mode; -- one at a time: of two, the later sees what the earlier wrote
+    delete from pgbell.waiting w where w.server = arm.server or w.until < moment;
+    if lease > '0' then
+        insert into pgbell.waiting values (left(arm.server, 64), moment + least(lease, '1 minute'));
+    end if;
+    perform setval('pgbell.armed_until', (select coalesce(ceil(max(extract(epoch from w.until)) * 1000), 1)::bigint from pgbell.waiting w));
+end $$;
+-- +goose StatementEnd
+
+-- Whether somebody waits to be rung; null for no.
+create function pgbell.armed() returns boolean
+language sql volatile
+as $$ select pg_sequence_last_value('pgbell.armed_until') > date_part('epoch', clock_timestamp()) * 1000 $$;
+
 -- These run inside a user's write, called by functions whose search_path is
 -- pinned; they do not pin it again, which costs as much as what they do.
 
 -- Rings for a durable feed. scopes is the inside of a JSON array of strings, and
 -- left out where it makes the payload longer than 7,900 bytes. It doesn't ring at
--- all once the server's notification queue is half full, since a full one makes
+-- all where nobody waits for it, nor once the server's notification queue is half full, since a full one makes
 -- commits fail: a durable feed loses nothing by that but speed.
 -- +goose StatementBegin
 create function pgbell.ring(tbl text, op text, scopes text) returns void
@@ -295,7 +341,7 @@ declare
     head    constant text := concat('{"v":1,"table":', coalesce(to_json(tbl)::text, 'null'), ',"op":"', op, '","scopes":');
     payload text;
 begin
-    if pg_notification_queue_usage() > 0.5 then
+    if pgbell.armed() is not true or pg_notification_queue_usage() > 0.5 then
         return;
     end if;
     if strpos(scopes, '","') > 0 then
@@ -334,15 +380,17 @@ as $$
         concat(head, ',"templates":', to_json(templates), '}') whole
 $$;
 
--- Writes changes to the journal: those of one statement under one seq.
+-- Writes changes to the journal: those of one statement under one seq, which it
+-- returns: plpgsql calls a function faster in an assignment than by PERFORM.
 -- +goose StatementBegin
-create function pgbell.record(seq bigint, part integer, tbl text, op text, origin text, changes text) returns void
+create function pgbell.record(seq bigint, part integer, tbl text, op text, origin text, changes text) returns bigint
 language plpgsql
 as $$
 begin
     insert into pgbell.journal (slot, seq, part, tbl, op, origin, changes)
-    values ((select q.last_value from pgbell.journal_slot q),
+    values (coalesce(pg_sequence_last_value('pgbell.journal_slot'), 0),
         record.seq, record.part, record.tbl, record.op, record.origin, record.changes);
+    return record.seq;
 end $$;
 -- +goose StatementEnd
 
@@ -432,6 +480,15 @@ $$;
 -- generator
 -------------------------------------------------------------------------------
 
+-- p: partitioned; i: has parents or children by inheritance; r: a table like any other.
+create function pgbell.kind(tbl regclass) returns "char"
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case when c.relkind = 'p' then 'p' when exists (select from pg_inherits i where tbl in (i.inhparent, i.inhrelid)) then 'i' else 'r' end::"char"
+    from pg_class c where c.oid = tbl
+$$;
+
 -- The type of the variables that stand in for columns that are gone.
 create type pgbell.missing as enum ();
 
@@ -464,8 +521,18 @@ create function pgbell.has_column(tbl oid, attnum integer) returns boolean
 language sql immutable
 as $$ select pg_describe_object('pg_catalog.pg_class'::regclass, tbl, attnum) is not null $$;
 
+-- Whether a column is of a type, in SQL. CASE gives the base type of a domain.
+create function pgbell.has_type(col text, base oid) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select format('pgbell.type_of(case when false then %s end) = %s', col,
+        case when base < 16384 then quote_literal(base::regtype) || '::regtype' else format('to_regtype(%L)', base::regtype) end)
+$$;
+
 -- What is asked of each column that a feed names, in SQL, by its bare name: that
--- of a column which is gone falls back to a variable of type pgbell.missing. None
+-- of a column which is gone falls back to a variable of type pgbell.missing. (Behind
+-- an alias, 'n.', it doesn't: that is for where all columns are known to be as they were.) None
 -- of it may fail, whatever the row holds and whatever became of the column's type.
 -- And none may cast: what a cast does is up to the owner of the type, and here it
 -- would be done with the rights of pgbell's owner. concat asks the type's output
@@ -475,22 +542,22 @@ as $$ select pg_describe_object('pg_catalog.pg_class'::regclass, tbl, attnum) is
 --   txt    its text, null if that is too long for a scope and a user id: 1024 bytes, 4 more as stored
 --   js     its JSON
 --   users  the user ids in it, as the inside of a JSON array
-create function pgbell.columns(f pgbell.feed,
+create function pgbell.columns(f pgbell.feed, alias text default '',
     out name text, out same text, out safe boolean, out txt text, out js text, out users text) returns setof record
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
     with columns as (
-        select e.key as name, pgbell.quoted(e.key) as q, b.oid::regtype as base, b.oid < 16384 as builtin,
+        select e.key as name, alias || pgbell.quoted(e.key) as q, b.oid::regtype as base, b.oid < 16384 as builtin,
             b.typinput = 'array_in'::regproc as list,
             b.oid = any ('{smallint,integer,bigint,uuid,boolean}'::regtype[]) as safe,
-            format('pgbell.type_of(case when false then %s end) = %s', pgbell.quoted(e.key),
-                case when b.oid < 16384 then quote_literal(b.oid::regtype) || '::regtype' else format('to_regtype(%L)', b.oid::regtype) end) as same -- CASE gives the base type of a domain
+            pgbell.has_type(alias || pgbell.quoted(e.key), b.oid) as same
         from jsonb_each_text(f.types) e
         join pg_type t on t.oid = to_regtype(e.value)
         join pg_type b on b.oid = pgbell.base_type(t.oid)
     ), texts as (
         select *, case
+            when alias <> '' and safe and base <> 'boolean'::regtype then q || '::text' -- of a built-in type, for sure: the cast is Postgres' own
             when base = 'boolean'::regtype then format($q$case concat(%s) when 't' then 'true' when 'f' then 'false' end$q$, q)
             when safe then format($q$nullif(concat(%s), '')$q$, q)
             when base = 'character'::regtype then format('case when pg_column_size(%s) <= 8192 then rtrim(concat(%1$s)) end', q)
@@ -514,7 +581,7 @@ $$;
 -- A template's scope in SQL: null where a column is null, and where the values
 -- make it longer than a scope may be, or a name that is none.
 -- +goose StatementBegin
-create function pgbell.scope_expression(f pgbell.feed, template text) returns text
+create function pgbell.scope_expression(f pgbell.feed, template text, alias text default '') returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -526,7 +593,7 @@ declare
     checks text[];
 begin
     for i in 1 .. cardinality(parsed.columns) loop
-        select c.* into strict col from pgbell.columns(f) c where c.name = parsed.columns[i];
+        select c.* into strict col from pgbell.columns(f, alias) c where c.name = parsed.columns[i];
         bound := bound + case when col.safe then 36 else 257 end;
         parts := parts || array[case when col.safe then col.txt else format('pgbell.scope_value(%s)', col.txt) end, quote_literal(parsed.literals[i + 1])];
     end loop;
@@ -539,25 +606,43 @@ begin
 end $$;
 -- +goose StatementEnd
 
--- One side of a change: the columns drifted, scopes (joined to the inside of a
--- JSON array; empty if there are none), audience (JSON: null, or an array of user
--- ids), key (JSON) and data (JSON, without values that are too long) of a
--- subquery. Their collation is explicit, since those of several columns may be at odds.
-create function pgbell.side(f pgbell.feed) returns text
+-- All scopes of a row in SQL, joined to the inside of a JSON array.
+create function pgbell.scopes_expression(f pgbell.feed, alias text default '') returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    with c as materialized (select * from pgbell.columns(f))
-    select format('%s as drifted, array_to_string(array[%s]::text[], %L) collate "C" as scopes, (%s) collate "C" as audience, (%s) collate "C" as key, (%s) collate "C" as data',
+    select format('substr(%s, 4) collate "C"', string_agg(format($q$coalesce('","' || %s, '')$q$, pgbell.scope_expression(f, t.t, alias)), ' || ' order by t.i))
+    from unnest(f.scopes) with ordinality t (t, i)
+$$;
+
+-- The audience of a row in SQL, as JSON: null, or an array of user ids.
+create function pgbell.audience_expression(f pgbell.feed, alias text default '') returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case when f.audience is null then 'null::text' else
+        format(case when count(*) = 1 then $q$('[' || coalesce(%s, '') || ']') collate "C"$q$ else $q$('[' || array_to_string(array[%s]::text[], ',') || ']') collate "C"$q$ end,
+            string_agg(c.users, ', ')) end
+    from pgbell.columns(f, alias) c
+    where c.name = any (f.audience)
+$$;
+
+-- One side of a change: the columns drifted, scopes (empty if there are none),
+-- audience, key (JSON) and data (JSON, without values that are too long) of a
+-- subquery. Their collation is explicit, since those of several columns may be at odds.
+create function pgbell.side(f pgbell.feed, alias text default '') returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    with c as materialized (select * from pgbell.columns(f, alias))
+    select format('%s as drifted, %s as scopes, %s as audience, (%s) collate "C" as key, (%s) collate "C" as data',
         (select coalesce('(' || string_agg(c.same, ' and ') || ') is not true', 'false') from c),
-        (select string_agg(pgbell.scope_expression(f, t.t), ', ' order by t.i) from unnest(f.scopes) with ordinality t (t, i)), '","',
-        case when f.audience is null then 'null::text' else format($q$'[' || array_to_string(array[%s]::text[], ',') || ']'$q$,
-            (select string_agg(c.users, ', ') from c where c.name = any (f.audience))) end,
+        pgbell.scopes_expression(f, alias), pgbell.audience_expression(f, alias),
         (select coalesce($q$'{' || $q$ || string_agg(format('%L || %s', to_json(k.k) || ':', c.js), $q$ || ',' || $q$ order by k.i) || $q$ || '}'$q$, 'null::text')
             from unnest(f.key) with ordinality k (k, i) join c on c.name = k.k),
         (select coalesce($q$'{' || array_to_string(array[$q$ || string_agg(format(
                 'case when num_nulls(%1$s) = 1 then %2$L when pg_column_size(%1$s) <= 65536 then (select %3$L || j.j from (select %4$s) j (j) where octet_length(j.j) <= 262144) end',
-                pgbell.quoted(c.name), to_json(c.name) || ':null', to_json(c.name) || ':', c.js), ', ' order by p.i) || $q$], ',') || '}'$q$, 'null::text')
+                alias || pgbell.quoted(c.name), to_json(c.name) || ':null', to_json(c.name) || ':', c.js), ', ' order by p.i) || $q$], ',') || '}'$q$, 'null::text')
             from unnest(f.payload) with ordinality p (p, i) join c on c.name = p.p))
 $$;
 
@@ -625,6 +710,153 @@ begin
 end $$;
 -- +goose StatementEnd
 
+-- Shortcuts for statements on a plain table that is as it was attached, so that no
+-- care is needed for what is gone, and in which no other trigger has a part. What
+-- they don't return from is left to pgbell.changes and its loop.
+--   one row, unless an update moves it, as the columns tell that scopes, audience and
+--     key are made of: what most statements are, at a third of the cost
+--   an update of more than 500 rows, at half of it: old and new are joined by the key.
+--     If each finds its other, no key has changed, since two rows can't have the same
+--     for a moment. Only where no row's JSON can be very long.
+-- +goose StatementBegin
+create function pgbell.shortcut(f pgbell.feed, op text, depends text) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    rows    constant text := case op when 'delete' then 'old_rows' else 'new_rows' end;
+    one     constant text := format('feed.seq is null and not exists (select from %s offset 1)', rows);
+    alone   constant text := format($q$pg_trigger_depth() = 1 and current_setting('pgbell.nested_%s', true) is distinct from 'on'$q$, f.id);
+    change  constant text := $q$'{"scopes":["' || feed.scopes || '"],"audience":' || coalesce(feed.audience, 'null')$q$
+        || case when f.key <> '{}' then $q$ || ',"key":' || feed.key$q$ else '' end
+        || case when op = 'update' then $q$ || ',"changed":["' || feed.changed || '"]'$q$ else '' end
+        || case when f.payload <> '{}' then $q$ || ',"data":' || feed.data$q$ else '' end || $q$ || '}'$q$;
+    tell    constant text := case when f.durable then format($q$
+                feed.seq := pgbell.record(nextval('pgbell.journal_seq'), 0, %s, %L, %s, '[' || %s || ']');
+                if pgbell.armed() then -- asked here, too: a call costs more
+                    perform pgbell.ring(%1$s, %2$L, feed.scopes);
+                end if;$q$, pgbell.table_expression(f), op, pgbell.origin_expression(), change)
+        else format($q$
+                perform pgbell.ring_change(%s, %L, %s, %s, %L);$q$, pgbell.table_expression(f), op, pgbell.origin_expression(), change, f.scopes) end;
+    names   constant text[] := f.key || f.audience || array(select unnest((pgbell.parse_template(t.t)).columns) from unnest(f.scopes) t (t));
+    same    text;  -- whether all columns are as they were
+    differ  text;  -- names of those that an update changed
+    counts  text;  -- whether one is among those that count
+    moves   text;  -- whether one is among those that may move the row
+    keys    text;  -- whether two rows have the same key; null if that can't be asked for sure
+    many    text := '';
+begin
+    if op = 'delete' and pgbell.deferrable_key(f.target) then
+        return '';
+    elsif op <> 'update' then
+        return format($q$
+            select %s, %s and %s from %s t
+            into feed.drifted, feed.scopes, feed.audience, feed.key, feed.data, feed.alone;
+            if feed.alone is null then -- no row
+                return null;
+            elsif feed.alone and not feed.drifted then
+                if feed.scopes = '' then
+                    return null;
+                end if;%s
+                return null;
+            end if;$q$,
+            pgbell.side(f), one, alone, rows, tell);
+    end if;
+
+    select string_agg(pgbell.has_type(pgbell.quoted(c.name), c.base), ' and '),
+        string_agg(format('case when %s then %L end', c.differs, substr(to_json(c.name)::text, 2, length(to_json(c.name)::text) - 2)), ', ' order by c.i),
+        coalesce(string_agg(c.differs, ' or ' order by c.i) filter (where c.name = any (f.columns)), (f.columns is null)::text),
+        coalesce(string_agg(c.differs, ' or ' order by c.i) filter (where c.name = any (names)), 'false'),
+        string_agg(c.equals, ' and ') filter (where c.name = any (f.key))
+    into same, differ, counts, moves, keys -- null: there are no columns
+    from (
+        select a.attname::text as name, a.attnum as i, b.b as base,
+            format(case when k.plain then 'o.%s is distinct from n.%1$s' when k.text then 'o.%s collate "C" is distinct from n.%1$s collate "C"'
+                else 'row(o.%s)::record *<> row(n.%1$s)::record' end, pgbell.quoted(a.attname)) as differs,
+            format(case when k.plain then 'o.%s = n.%1$s' when k.text then 'o.%s collate "C" = n.%1$s collate "C"' else 'false' end, pgbell.quoted(a.attname)) as equals
+        from pg_attribute a, pgbell.base_type(a.atttypid) b (b),
+            lateral (select b.b = any ('{smallint,integer,bigint,uuid,boolean,date,timestamp,timestamptz}'::regtype[]) as plain,
+                b.b = any ('{text,character varying}'::regtype[]) as text) k
+        where a.attrelid = f.target and a.attnum > 0 and not a.attisdropped and a.attgenerated <> 'v'
+    ) c;
+
+    if f.durable and f.payload is null and keys is not null and not pgbell.deferrable_key(f.target)
+        and not exists (select from pg_attribute a join pg_type t on t.oid = pgbell.base_type(a.atttypid)
+            where a.attrelid = f.target and a.attname = any (f.audience) and t.typinput = 'array_in'::regproc)
+    then
+        many := format($q$
+            elsif feed.same and exists (select from new_rows offset 500) then
+                feed.part := 0;
+                for feed.change, feed.alone in
+                    select string_agg(x.change, ','), sum(count(*)) over () = (select count(*) from new_rows)
+                    from (select x.i, case when x.changed <> '' and (x.counts or x.moved) and (x.scopes <> '' or x.old_scopes <> '') then
+                            '{"scopes":' || case when x.scopes = '' then '[]' else '["' || x.scopes || '"]' end || ',"audience":' || coalesce(x.audience, 'null')
+                            || ',"key":' || x.key || ',"changed":["' || x.changed || '"]' || case when x.moved then
+                                ',"old":{"scopes":' || case when x.old_scopes = '' then '[]' else '["' || x.old_scopes || '"]' end
+                                || ',"audience":' || coalesce(x.old_audience, 'null') || ',"key":' || x.key || '}' else '' end || '}' end as change
+                        from (select x.*, x.moves and (x.old_scopes <> x.scopes or x.old_audience is distinct from x.audience) as moved
+                            from (select row_number() over () as i, concat_ws('","', %1$s) as changed, %2$s as counts, %3$s as moves, %4$s,
+                                    case when %3$s then %5$s end as old_scopes, case when %3$s then %6$s end as old_audience
+                                from old_rows o join new_rows n on %7$s offset 0) x offset 0) x offset 0) x
+                    group by (x.i - 1) / 500
+                loop
+                    exit when not feed.alone; -- before the first is recorded
+                    continue when feed.change is null;
+                    feed.seq := coalesce(feed.seq, nextval('pgbell.journal_seq'));
+                    perform pgbell.record(feed.seq, feed.part, %8$s, 'update', %9$s, '[' || feed.change || ']');
+                    feed.part := feed.part + 1;
+                end loop;
+                if feed.alone then
+                    if feed.part > 0 then
+                        perform pgbell.ring(%8$s, 'update', null);
+                    end if;
+                    return null;
+                end if;$q$,
+            differ, counts, moves, pgbell.side(f, 'n.'), pgbell.scopes_expression(f, 'o.'), pgbell.audience_expression(f, 'o.'),
+            keys, pgbell.table_expression(f), pgbell.origin_expression());
+    end if;
+    return format($q$
+            select %s, %s and (%s and not pgbell.has_column(%s, %s) and %s) is true from new_rows t into feed.alone, feed.same;
+            if feed.alone is null then -- no row
+                return null;
+            elsif feed.same and feed.alone then
+                select concat_ws('","', %s), %s, %s, %s from old_rows o, new_rows n
+                into feed.changed, feed.counts, feed.moved, feed.drifted, feed.scopes, feed.audience, feed.key, feed.data;
+                if not (feed.moved or feed.drifted) then
+                    if feed.changed = '' or feed.scopes = '' or not feed.counts then
+                        return null;
+                    end if;%s
+                    return null;
+                end if;%s
+            end if;$q$,
+        one, alone, depends, f.target::oid, (select c.relnatts + 1 from pg_class c where c.oid = f.target), coalesce(same, 'true'),
+        coalesce(differ, 'null'), counts, moves, pgbell.side(f, 'n.'), tell, many);
+end $$;
+-- +goose StatementEnd
+
+-- The table's name as it is now, in SQL: it may be another than when it was attached.
+create function pgbell.table_expression(f pgbell.feed) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case pgbell.kind(f.target)
+        when 'p' then format('coalesce(pg_partition_root(feed_%s.tg_relid)::text, %L)', f.id, f.tbl)
+        when 'i' then format('coalesce((select f.target::text from pgbell.feed f where f.id = %s), %L)', f.id, f.tbl)
+        else (select format($q$case when feed_%1$s.tg_table_schema = %2$L and feed_%1$s.tg_table_name = %3$L then %4$L else quote_ident(feed_%1$s.tg_table_schema) || '.' || quote_ident(feed_%1$s.tg_table_name) end$q$,
+            f.id, n.nspname, c.relname, f.tbl) from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = f.target) end
+$$;
+
+create function pgbell.origin_expression() returns text
+language sql immutable
+as $q$ select $$left(nullif(current_setting('pgbell.origin', true), ''), 256)$$ $q$;
+
+-- Whether two rows may have the same key for a while, so that who keeps it can't be
+-- told from the order.
+create function pgbell.deferrable_key(tbl regclass) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$ select exists (select from pg_index x where x.indrelid = tbl and x.indisprimary and not x.indimmediate) $$;
+
 -- The text of a feed's trigger function. It uses names of its own only with the
 -- label in front (feed.op), since bare ones are the table's columns.
 --
@@ -643,16 +875,11 @@ declare
     flush   text; -- records the changes so far
     each    text; -- what is done with each change
     loops   text := '';
+    one     text := '';
     side    constant text := pgbell.side(f);
     op      text;
     row_level boolean;
-    name    text; -- of the table
 begin
-    name := case kind
-        when 'p' then format('coalesce(pg_partition_root(tg_relid)::text, %L)', f.tbl)
-        when 'i' then format('coalesce((select f.target::text from pgbell.feed f where f.id = %s), %L)', f.id, f.tbl)
-        else (select format($q$case when tg_table_schema = %L and tg_table_name = %L then %L else quote_ident(tg_table_schema) || '.' || quote_ident(tg_table_name) end$q$,
-            n.nspname, c.relname, f.tbl) from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = f.target) end;
     depends := format('array[%s] is not null', (select string_agg(format('%L::regclass', m.m), ', ') from unnest(members) m (m)));
 
     flush := format($q$
@@ -672,8 +899,7 @@ begin
                 return null;
             end if;
             feed.heard := true;$q$, f.durable)
-        -- Two rows may have the same deferrable key for a while: who keeps it can't be told from the order.
-        || case when exists (select from pg_index x where x.indrelid = f.target and x.indisprimary and not x.indimmediate) then $q$
+        || case when pgbell.deferrable_key(f.target) then $q$
             feed.unsure := feed.unsure or feed.op = 'delete' or strpos(feed.change, ',"old":') > 0;$q$ else '' end
         || case when f.durable then $q$
             feed.changes := array_append(feed.changes, feed.change);
@@ -688,13 +914,23 @@ begin
         else $q$
             perform pgbell.ring_change(feed.tbl, feed.op, feed.origin, feed.change, feed.templates);$q$ end;
 
+    if kind = 'r' then
+        foreach op in array '{update,insert,delete}'::text[] loop
+            one := one || format($q$
+        %s feed_%s.tg_op = %L and feed_%2$s.tg_level = 'STATEMENT' then%4$s$q$, case when one = '' then 'if' else 'elsif' end, f.id, upper(op), coalesce(nullif(pgbell.shortcut(f, op, depends), ''), ' null;'));
+        end loop;
+        one := one || $q$
+        end if;
+$q$;
+    end if;
+
     -- Rows come in tg_level ROW for partitioned tables and the like; a plain table's only in replication.
     foreach row_level in array case when kind = 'r' then '{false,true}' else '{true}' end::boolean[] loop
         foreach op in array '{insert,update,delete}'::text[] loop
             -- INTO leaves old and new as they are, and large values in their place; a loop would copy them.
             loops := loops || format($q$
         %s feed.op = %L%s then%s$q$,
-                case when loops = '' then 'if' else 'elsif' end, op, case when kind = 'r' then format(' and tg_level = %L', case when row_level then 'ROW' else 'STATEMENT' end) else '' end,
+                case when loops = '' then 'if' else 'elsif' end, op, case when kind = 'r' then format(' and feed_%s.tg_level = %L', f.id, case when row_level then 'ROW' else 'STATEMENT' end) else '' end,
                 format(case when row_level then '%s
             into feed.scopes, feed.change;
             if feed_%s.found then%s
@@ -732,34 +968,56 @@ set array_nulls = on$q$ else '' end,
 #variable_conflict use_column
 <<feed>>
 declare
-    op        constant text := lower(tg_op collate "C");
-    tbl       constant text := %s;
-    origin    constant text := left(nullif(current_setting('pgbell.origin', true), ''), 256);
-    templates constant text[] := %L;
-    restored  constant boolean := tg_relid <> %s; -- from a dump: what the plans ask for tells nothing
-    alive     constant boolean := true; -- a query without variables would get none, even if columns that are gone have become such
-    scopes    text;                 -- of one change, joined to the inside of a JSON array
-    change    text;                 -- JSON; null: a column is not as it was when the table was attached
-    changes   text[] := '{}';
-    size      integer := 0;         -- of changes, in bytes
-    heard     boolean := false;     -- there are changes
-    unsure    boolean := false;     -- their order is not certain
-    bell      text := '';           -- scopes of all changes
-    seq       bigint;
-    part      integer := 0;
+    -- Without a default, which would take time even where it isn't needed.
+    op        text;
+    tbl       text;
+    origin    text;
+    scopes    text;      -- of one change, joined to the inside of a JSON array
+    change    text;      -- JSON; null: a column is not as it was when the table was attached
+    audience  text;      -- of one change, as the rest up to same
+    key       text;
+    data      text;
+    changed   text;
+    counts    boolean;
+    moved     boolean;
+    drifted   boolean;
+    alone     boolean;
+    same      boolean;
+    changes   text[];
+    size      integer;   -- of changes, in bytes
+    heard     boolean;   -- there are changes
+    unsure    boolean;   -- their order is not certain
+    bell      text;      -- scopes of all changes
+    seq       bigint;    -- null, and alive true, where a query asks: one without variables would get none, even if columns that are gone have become such
+    part      integer;
+    alive     boolean;
+    restored  boolean;   -- from a dump: what the plans ask for tells nothing
+    templates text[];
 begin
-    if tg_op = 'TRUNCATE' then
-        perform pgbell.record_reset(feed.tbl, feed.templates, 'truncate', %L);
-        return null;
-    elsif %stg_level = 'ROW' and %s <> all (%L::oid[]) then -- a dump was restored: plans would not depend on the table
-        perform pgbell.record_reset(feed.tbl, feed.templates, 'restored', %L);
-        return null;
-    end if;
-
     <<columns>>
     declare -- for names of columns that were dropped or renamed since
 %s
     begin%s
+        feed.op := lower(feed_%s.tg_op collate "C");
+        feed.tbl := %s;
+        feed.origin := %s;
+        feed.templates := %L;
+        feed.restored := feed_%s.tg_relid <> %s;
+        feed.alive := true;
+        feed.changes := '{}';
+        feed.size := 0;
+        feed.heard := false;
+        feed.unsure := false;
+        feed.bell := '';
+        feed.part := 0;
+        if feed.op = 'truncate' then
+            perform pgbell.record_reset(feed.tbl, feed.templates, 'truncate', %L);
+            return null;
+        elsif %sfeed_%s.tg_level = 'ROW' and %s <> all (%L::oid[]) then -- a dump was restored: plans would not depend on the table
+            perform pgbell.record_reset(feed.tbl, feed.templates, 'restored', %L);
+            return null;
+        end if;
+%s
         end if;
     end;
     if not feed.heard then
@@ -773,15 +1031,17 @@ begin
     end if;
     return null;
 end $body$,
-            name, f.scopes,
-            f.target::oid,
-            f.durable,
-            case kind when 'r' then $q$tg_level = 'ROW' and current_setting('session_replication_role') <> 'replica' then -- enabled by hand: the statement's triggers have told it
-        return null;
-    elsif $q$ else '' end,
-            case kind when 'p' then 'pg_partition_root(tg_relid)' else 'tg_relid' end, members, f.durable,
-            (select string_agg(format('        %s constant pgbell.missing := null;', pgbell.quoted(a.attname)), e'\n' order by a.attnum)
+            (select string_agg(format('        %s pgbell.missing;', pgbell.quoted(a.attname)), e'\n' order by a.attnum)
                 from pg_attribute a where a.attrelid = f.target and a.attnum > 0 and not a.attisdropped and a.attgenerated <> 'v'),
+            one,
+            f.id,
+            pgbell.table_expression(f), pgbell.origin_expression(), f.scopes,
+            f.id, f.target::oid,
+            f.durable,
+            case kind when 'r' then format($q$feed_%s.tg_level = 'ROW' and current_setting('session_replication_role') <> 'replica' then -- enabled by hand: the statement's triggers have told it
+            return null;
+        elsif $q$, f.id) else '' end,
+            f.id, format(case kind when 'p' then 'pg_partition_root(feed_%s.tg_relid)' else 'feed_%s.tg_relid' end, f.id), members, f.durable,
             loops,
             case when f.durable then format($q$
     if feed.changes <> '{}' then%s
@@ -797,15 +1057,6 @@ end $generate$;
 -------------------------------------------------------------------------------
 -- attach
 -------------------------------------------------------------------------------
-
--- p: partitioned; i: has parents or children by inheritance; r: a table like any other.
-create function pgbell.kind(tbl regclass) returns "char"
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-    select case when c.relkind = 'p' then 'p' when exists (select from pg_inherits i where tbl in (i.inhparent, i.inhrelid)) then 'i' else 'r' end::"char"
-    from pg_class c where c.oid = tbl
-$$;
 
 -- A table and those that inherit from it, partitions or not, as far as they are tables of this server.
 create function pgbell.tree(root regclass) returns setof regclass
@@ -1225,7 +1476,7 @@ grant execute on function pgbell.cursor() to public;
 -- What the role of a pgbell server needs, to hear of changes, no more:
 --
 --   grant select on pgbell.journal, pgbell.journal_state, pgbell.feeds to ...;
---   grant execute on function pgbell.mark_incarnation(), pgbell.rotate(interval), pgbell.table_name(oid), pgbell.state(pgbell.feed) to ...;
+--   grant execute on function pgbell.mark_incarnation(), pgbell.arm(text, interval), pgbell.rotate(interval), pgbell.table_name(oid), pgbell.state(pgbell.feed) to ...;
 
 -- +goose Down
 
@@ -1247,5 +1498,5 @@ begin
 end $$;
 -- +goose StatementEnd
 drop type pgbell.missing;
-drop table pgbell.feed, pgbell.detached, pgbell.journal, pgbell.journal_state, pgbell.incarnation;
-drop sequence pgbell.journal_seq, pgbell.journal_slot;
+drop table pgbell.feed, pgbell.detached, pgbell.journal, pgbell.journal_state, pgbell.incarnation, pgbell.waiting;
+drop sequence pgbell.journal_seq, pgbell.journal_slot, pgbell.armed_until;

@@ -112,7 +112,7 @@ const listenersRole = "pgbell_listener"
 
 var listenersRights = []string{
 	"select on pgbell.journal, pgbell.journal_state, pgbell.feeds",
-	"execute on function pgbell.mark_incarnation(), pgbell.rotate(interval), pgbell.table_name(oid), pgbell.state(pgbell.feed)",
+	"execute on function pgbell.mark_incarnation(), pgbell.arm(text, interval), pgbell.rotate(interval), pgbell.table_name(oid), pgbell.state(pgbell.feed)",
 }
 
 // superuserFinding says as which role serve should connect instead.
@@ -150,7 +150,7 @@ func missingRights(ctx context.Context, conn *pgx.Conn, role string) (missing []
 			select 'pgbell.' || t from unnest('{journal,journal_state,feeds}'::text[]) with ordinality u (t, i)
 			where not has_table_privilege($1, (select c.oid from pg_class c where c.relname = t and c.relnamespace = 'pgbell'::regnamespace), 'select') order by i
 		), array(
-			select 'pgbell.' || f from unnest(array['mark_incarnation()', 'rotate(interval)', 'table_name(oid)', 'state(pgbell.feed)', 'cursor()']) with ordinality u (f, i)
+			select 'pgbell.' || f from unnest(array['mark_incarnation()', 'arm(text, interval)', 'rotate(interval)', 'table_name(oid)', 'state(pgbell.feed)', 'cursor()']) with ordinality u (f, i)
 			where not has_function_privilege($1, (select p.oid from pg_proc p where p.proname = split_part(f, '(', 1) and p.pronamespace = 'pgbell'::regnamespace), 'execute') order by i)`,
 		role).Scan(&usage, &tables, &functions)
 	if !usage {

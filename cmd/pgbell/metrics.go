@@ -68,6 +68,8 @@ var (
 	connections   = describeMetric("listener_connections_total", "How often the listener has connected to Postgres.")
 	notifications = describeMetric("listener_notifications_total", "Notifications received.")
 	ignored       = describeMetric("listener_notifications_ignored_total", "Notifications that were malformed or of an unknown feed.")
+	polling       = describeMetric("listener_polling", "1 while the journal is read every few milliseconds and no writer is asked to ring: it is busy, or --wake=poll.")
+	readings      = describeMetric("listener_readings_total", "Readings of the journal.")
 	recordsRead   = describeMetric("listener_records_total", "Records read from the journal, or received from feeds that are not durable.")
 	queueUsage    = describeMetric("notification_queue_usage_ratio", "How full the server's notification queue is, 0 to 1: a full one makes commits fail. At most a minute old.")
 	journalOldest = describeMetric("journal_oldest_seconds", "Age of the oldest change in the journal, 0 if there is none. At most a minute behind.")
@@ -90,7 +92,7 @@ var (
 
 func (s stats) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		connected, connections, notifications, ignored, recordsRead, queueUsage, journalBytes, journalOldest, retention, feedsBy,
+		connected, connections, notifications, ignored, polling, readings, recordsRead, queueUsage, journalBytes, journalOldest, retention, feedsBy,
 		emitted, dropped, resets, subscriptions, subscribers, scopes, streams, streamsLimit, frames, cut, resumes, refused,
 	} {
 		out <- d
@@ -105,11 +107,15 @@ func (s stats) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 	}
 	b, l, h := s.bus.Stats(), s.listener.Stats(), s.handler.Stats()
-	up := 0.0
-	if l.Connected {
-		up = 1
+	truth := func(b bool) float64 {
+		if b {
+			return 1
+		}
+		return 0
 	}
-	gauge(connected, up)
+	gauge(connected, truth(l.Connected))
+	gauge(polling, truth(l.Polling))
+	counter(readings, l.Readings)
 	counter(connections, l.Connections)
 	counter(notifications, l.Notifications)
 	counter(ignored, l.Ignored)

@@ -23,6 +23,7 @@ func serveCommand() *cli.Command {
 			addrFlag(),
 			durationFlag("drain", 10*time.Second, "on shutdown, spread the end of the streams over this time"),
 			durationFlag("retention", time.Hour, "keep changes in the journal for at least this time; the same for all servers of a database"),
+			stringFlag("wake", "auto", "auto: writers ring with NOTIFY while it is quiet; poll: they never do, so that two-phase commit works. The same for all servers of a database"),
 			stringFlag("log-level", "info", "debug, info, warn or error"),
 			statusFlag(),
 			corsFlag(),
@@ -51,6 +52,10 @@ func serve(ctx context.Context, c *cli.Command) error {
 	}
 	if c.Duration("retention") < time.Second {
 		return usagef("--retention is a time of a second or more, such as 1h")
+	}
+	wake := c.String("wake")
+	if wake != "auto" && wake != "poll" {
+		return usagef("--wake is auto or poll")
 	}
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.String("log-level"))); err != nil {
@@ -91,6 +96,7 @@ func serve(ctx context.Context, c *cli.Command) error {
 		authorizer:  authorizer,
 		drain:       c.Duration("drain"),
 		retention:   c.Duration("retention"),
+		poll:        wake == "poll",
 		status:      c.Bool("status"),
 		named:       c.String("auth") != "none",
 		certificate: cert,

@@ -32,6 +32,7 @@ type server struct {
 	guard       func(http.Handler) http.Handler // decides who may ask; nil leaves it to authenticate
 	drain       time.Duration
 	retention   time.Duration // 0 is an hour
+	poll        bool          // never ask writers to ring
 	status      bool          // serve the status page
 	named       bool          // to those alone who have a name
 	log         *slog.Logger
@@ -67,7 +68,7 @@ func (s *server) run(ctx context.Context) error {
 	if s.authorizer != nil {
 		defer s.authorizer.Close()
 	}
-	l, err := listener.New(s.conf, b, listener.Config{OnRecord: onRecord, Retention: s.retention, Logger: s.log})
+	l, err := listener.New(s.conf, b, listener.Config{OnRecord: onRecord, Retention: s.retention, Poll: s.poll, Logger: s.log})
 	if err != nil {
 		return err
 	}

@@ -143,7 +143,7 @@ func TestStatusPageShowsWhatTheListenersRoleMaySee(t *testing.T) {
 	exec1(t, db, `
 		create role status_listener login password 'status sesame';
 		grant select on pgbell.journal, pgbell.journal_state, pgbell.feeds to status_listener;
-		grant execute on function pgbell.mark_incarnation(), pgbell.rotate(interval), pgbell.table_name(oid) to status_listener;
+		grant execute on function pgbell.mark_incarnation(), pgbell.arm(text, interval), pgbell.rotate(interval), pgbell.table_name(oid) to status_listener;
 		create table "<script>alert(1)</script>" (id int primary key, owner text);
 		create table tasks (id int primary key, project int);
 		create table news (id int primary key);
