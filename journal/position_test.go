@@ -44,32 +44,34 @@ func TestPositionCoversWhatIsDone(t *testing.T) {
 			left[r.Tx]++
 		}
 		before := Cursor{Incarnation: "ab", Xmin: first, Xmax: first}
-		done := 0
+		done, covered := 0, 0
 		for i, r := range records {
-			c, err := ParseCursor(r.Position)
-			if err != nil {
-				t.Fatalf("record %d: %q: %v", i, r.Position, err)
-			}
-			if !c.Includes(before) {
-				t.Fatalf("record %d: %s is behind %s", i, c, before)
-			}
-			before = c
-			covered := 0
-			for tx, n := range left {
-				if c.Covers(tx) {
-					covered++
-					if n > 0 {
-						t.Fatalf("record %d: %s covers %d, of which there is more", i, c, tx)
+			if i == 0 || r.Position != records[i-1].Position { // else what was done is done
+				c, err := ParseCursor(r.Position)
+				if err != nil {
+					t.Fatalf("record %d: %q: %v", i, r.Position, err)
+				}
+				if !c.Includes(before) {
+					t.Fatalf("record %d: %s is behind %s", i, c, before)
+				}
+				before = c
+				covered = 0
+				for tx, n := range left {
+					if c.Covers(tx) {
+						covered++
+						if n > 0 {
+							t.Fatalf("record %d: %s covers %d, of which there is more", i, c, tx)
+						}
+					}
+				}
+				for _, tx := range end.Xip {
+					if c.Covers(tx) {
+						t.Fatalf("record %d: %s covers %d, which is running", i, c, tx)
 					}
 				}
 			}
-			for _, tx := range end.Xip {
-				if c.Covers(tx) {
-					t.Fatalf("record %d: %s covers %d, which is running", i, c, tx)
-				}
-			}
 			if size <= 20 && covered != done {
-				t.Fatalf("record %d: %s covers %d of %d", i, c, covered, done)
+				t.Fatalf("record %d: %s covers %d of %d", i, r.Position, covered, done)
 			}
 			if left[r.Tx]--; left[r.Tx] == 0 {
 				done++
