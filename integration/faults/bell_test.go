@@ -3,6 +3,7 @@ package faults
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -89,17 +90,22 @@ func (b *bell) end(sig syscall.Signal) int {
 	return b.cmd.ProcessState.ExitCode()
 }
 
-// ready returns what /readyz answers: nil, or its words.
+// unready is what /readyz answers when it doesn't answer that all is well.
+type unready string
+
+func (u unready) Error() string { return string(u) }
+
+// ready returns what /readyz answers: nil, or its words. Another error is no answer.
 func (b *bell) ready(ctx context.Context) error {
 	body, status, err := b.get(ctx, "/readyz")
 	if err == nil && status != http.StatusOK {
-		err = fmt.Errorf("%d: %s", status, strings.TrimSpace(body))
+		err = unready(fmt.Sprintf("%d: %s", status, strings.TrimSpace(body)))
 	}
 	return err
 }
 
 func (b *bell) get(ctx context.Context, path string) (body string, status int, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+b.addr+path, nil)
 	if err != nil {
@@ -118,7 +124,7 @@ func (b *bell) get(ctx context.Context, path string) (body string, status int, e
 // awaitAlive waits until pgbell answers at all.
 func (b *bell) awaitAlive(ctx context.Context) {
 	b.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; pause(ctx, 20*time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; pause(ctx, 20*time.Millisecond) {
 		_, status, err := b.get(ctx, "/healthz")
 		if status == http.StatusOK {
 			return
@@ -137,7 +143,8 @@ func (b *bell) awaitReady(ctx context.Context, wanted bool, limit time.Duration)
 	began := time.Now()
 	for {
 		last = b.ready(ctx)
-		if took = time.Since(began); (last == nil) == wanted {
+		var unready unready
+		if took = time.Since(began); last == nil && wanted || errors.As(last, &unready) && !wanted {
 			return took, last
 		}
 		if took > limit || ctx.Err() != nil {

@@ -9,6 +9,7 @@ import (
 
 // report is what check found.
 type report struct {
+	conns    int
 	frames   int // events and resets that arrived
 	resets   int
 	repeats  int // events that came again, or that the page had
@@ -25,8 +26,8 @@ func (r *report) fault(format string, args ...any) {
 }
 
 func (r *report) String() string {
-	return fmt.Sprintf("%d frames, %d of them resets, %d for several changes, %d repeats, %d within one connection; changes told by their event %d, by a reset %d, unproven %d; %d faults",
-		r.frames, r.resets, r.merged, r.repeats, r.twice, r.byEvent, r.byReset, r.unproven, len(r.wrong))
+	return fmt.Sprintf("%d connections, %d frames, %d of them resets, %d for several changes, %d repeats, %d within one connection; changes told by their event %d, by a reset %d, unproven %d; %d faults",
+		r.conns, r.frames, r.resets, r.merged, r.repeats, r.twice, r.byEvent, r.byReset, r.unproven, len(r.wrong))
 }
 
 // check holds what subs received against what was committed, for each
@@ -48,6 +49,7 @@ func check(h *history, subs []*subscription) *report {
 	r := new(report)
 	for _, s := range subs {
 		s.mu.Lock()
+		r.conns += s.conns
 		c := checking{report: r, history: h, sub: s,
 			seen: map[place]int{}, resets: map[string][]time.Time{}, version: map[string]int64{}}
 		c.received()

@@ -31,17 +31,11 @@ func TestFaultClientsDoNotRead(t *testing.T) {
 	w := newWorld(t, config{clients: all, pad: 20_000, changes: changes{
 		{8, (*change).insertNote}, {2, (*change).insertTask}, {2, (*change).updateHotNote}, {2, (*change).updateTask}, {2, (*change).insertMood}, {1, (*change).insertBulk},
 	}})
-	w.run(func(ctx context.Context) { pause(ctx, 14*time.Second) })
-
-	overflows := 0
-	for _, s := range w.subs {
-		for _, f := range s.frames {
-			if f.reason == bus.ReasonOverflow {
-				overflows++
-			}
-		}
-	}
-	if overflows == 0 {
+	w.run(func(ctx context.Context) {
+		pause(ctx, 14*time.Second)
+		w.awaitReset(ctx, bus.ReasonOverflow)
+	})
+	if w.resets(bus.ReasonOverflow) == 0 {
 		t.Error("no client's queue overflowed: this test tests nothing")
 	}
 	if !strings.Contains(w.bells[0].log.String(), "slow client cut") {
@@ -69,13 +63,9 @@ func TestFaultClientsLeaveAmidReplays(t *testing.T) {
 	}
 	w := newWorld(t, config{clients: all, pause: 20 * time.Millisecond, mayRepeat: true})
 	r := w.run(func(ctx context.Context) { pause(ctx, 5*time.Second) })
-	conns := 0
-	for _, s := range w.subs {
-		conns += s.conns
-	}
 	// A client whose id stood still during a replay would get nearly all its 20 frames
 	// again each time; the transactions amid which it left are 2 to 4 frames of them.
-	if most := 10 * conns; r.repeats > most {
-		t.Errorf("%d repeats over %d connections, want at most %d", r.repeats, conns, most)
+	if most := 10 * r.conns; r.repeats > most {
+		t.Errorf("%d repeats over %d connections, want at most %d", r.repeats, r.conns, most)
 	}
 }

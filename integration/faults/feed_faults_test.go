@@ -28,7 +28,7 @@ func TestFaultFeedDetachedAndAttached(t *testing.T) {
 // the deadlock detector may choose a victim.
 func (w *world) flip(sql string) {
 	var err error
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); pause(w.t.Context(), 20*time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); pause(w.t.Context(), 20*time.Millisecond) {
 		if err = w.try(sql); err == nil {
 			return
 		}

@@ -82,12 +82,12 @@ func (s *sheep) listen(ctx context.Context) {
 func (h *herd) await(t *testing.T, live, told int) time.Duration {
 	t.Helper()
 	began := time.Now()
-	late := time.After(time.Minute)
+	late := time.After(patience)
 	for int(h.live.Load()) != live || int(h.told.Load()) < told {
 		select {
 		case <-h.changed:
 		case <-late:
-			t.Fatalf("after a minute: %d live, want %d; %d events, want %d", h.live.Load(), live, h.told.Load(), told)
+			t.Fatalf("after %v: %d live, want %d; %d events, want %d", patience, h.live.Load(), live, h.told.Load(), told)
 		}
 	}
 	return time.Since(began)
@@ -124,7 +124,7 @@ func TestHerdComesBackWithoutTroublingPostgres(t *testing.T) {
 	if few := 5 + 2*int(took/time.Second); calls > few { // it also reads once a second, whoever comes
 		t.Errorf("%d readings of the journal, want at most %d", calls, few)
 	}
-	if limit := 5*time.Second + time.Duration(size)*3*time.Millisecond; took > limit {
+	if limit := 30*time.Second + time.Duration(size)*10*time.Millisecond; took > limit { // 3 s for 2000 on two idle processors
 		t.Errorf("live after %v, want at most %v", took, limit)
 	}
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"strings"
-	"time"
 )
 
 // has says whether s got o in each scope where it was to, or what stands for it. s.mu is held.
@@ -29,7 +28,7 @@ func (s *subscription) has(o *op) bool {
 // lastWords makes a change of which each scope is told.
 func (w *world) lastWords() *op {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	wr := writer{w: w, rnd: w.rnd}
 	defer wr.disconnect()

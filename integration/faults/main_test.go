@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
@@ -27,6 +28,9 @@ var (
 	herdFlag   = flag.Int("herd", 2000, "how many clients come back at once in TestHerd")
 	binaryFlag = flag.String("pgbell", "", "the binary to test, in place of one made of this source")
 )
+
+// patience is how long a test waits for what must come: longer than a busy machine takes.
+const patience = 3 * time.Minute
 
 // binary is the pgbell to test, shared the server of the tests that do it no harm.
 var (

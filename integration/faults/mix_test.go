@@ -76,7 +76,7 @@ func (w *world) faults() map[string]func(context.Context) {
 // mixed is what the world of a mix is like.
 func mixed() config {
 	return config{
-		own: true, bells: 2, flags: []string{"--retention", "3s"}, mayForget: true,
+		own: true, bells: 2, flags: []string{"--retention", "3s"}, mayForget: true, mayRepeat: true,
 		settings: with(settings, map[string]string{"synchronous_commit": "off"}),
 		changes:  append(changes{{1, func(c *change) error { return c.bulk(1 + c.rnd.IntN(100)) }}}, allChanges...),
 	}

@@ -2,7 +2,6 @@ package faults
 
 import (
 	"context"
-	"strings"
 	"testing"
 	"time"
 )
@@ -45,6 +44,7 @@ func TestFaultPgbellDrained(t *testing.T) {
 	w := newWorld(t, config{})
 	w.run(func(ctx context.Context) {
 		every(ctx, time.Second, 5*time.Second, func() {
+			w.bells[0].awaitAlive(ctx) // before it listens, a signal just ends it
 			if code := w.bells[0].terminate(); code != 0 {
 				t.Errorf("exit code %d after SIGTERM", code)
 			}
@@ -60,6 +60,7 @@ func TestFaultJournalRotatesWhileClientsAreAway(t *testing.T) {
 		all = append(all, manner{page: i%2 == 0, stays: 300 * time.Millisecond, away: time.Duration(i) * 150 * time.Millisecond})
 	}
 	w := newWorld(t, config{bells: 2, clients: all, flags: []string{"--retention", "1s"}})
+	const gone = "reach back"
 	w.run(func(ctx context.Context) {
 		every(ctx, time.Second, 5*time.Second, func() {
 			commit, err := w.longTransaction(ctx)
@@ -70,15 +71,9 @@ func TestFaultJournalRotatesWhileClientsAreAway(t *testing.T) {
 			w.long.Go(func() { pause(ctx, 1500*time.Millisecond); commit() })
 			w.terminateListener()
 		})
+		w.awaitReset(ctx, gone)
 	})
-	rotated := 0
-	for _, s := range w.subs {
-		for _, f := range s.frames {
-			if strings.Contains(f.reason, "reach back") {
-				rotated++
-			}
-		}
-	}
+	rotated := w.resets(gone)
 	t.Logf("%d resets since the journal did not reach back", rotated)
 	if rotated == 0 {
 		t.Error("no client was away for longer than the journal: this test tests nothing")

@@ -82,7 +82,7 @@ func TestFaultPostgresStandsStill(t *testing.T) {
 	w := newWorld(t, config{own: true, settings: settings, pause: 200 * time.Millisecond})
 	w.run(func(ctx context.Context) {
 		w.server.Pause()
-		took, words := w.bells[0].awaitReady(ctx, false, 15*time.Second)
+		took, words := w.bells[0].awaitReady(ctx, false, foundOut)
 		w.server.Resume()
 		t.Logf("after %v: %v", took, words)
 		if words == nil || !strings.Contains(words.Error(), "answer") {

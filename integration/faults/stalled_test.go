@@ -58,7 +58,7 @@ func TestHerdThatDoesNotReadTakesLittleMemory(t *testing.T) {
 	// More than the kernel takes, and then some, until all are cut.
 	pad := strings.Repeat("x", 8000)
 	most := opened
-	late := time.After(2 * time.Minute)
+	late := time.After(2 * patience)
 	for open := size; open > 0; {
 		w.exec("select count(pgbell.publish('news', jsonb_build_object('pad', $1::text, 'n', i + $2::int))) from generate_series(1, 20) i", pad, rand.IntN(1<<30))
 		if metrics, _, err := bell.get(ctx, "/metrics"); err == nil { // else it is busy

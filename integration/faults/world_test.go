@@ -28,7 +28,7 @@ type config struct {
 	pause     time.Duration     // between a writer's transactions, on average; 0 is 50 ms
 	pad       int               // bytes that each task and note is longer
 	mayForget bool              // a crash may undo what was committed
-	mayRepeat bool              // clients are cut amid long transactions, which come again whole
+	mayRepeat bool              // clients are cut amid large transactions, which come again whole
 }
 
 // world is a database, pgbell, and those who write and read.
@@ -94,7 +94,7 @@ func newWorld(t testing.TB, cfg config) *world {
 func (w *world) awaitBells() {
 	w.t.Helper()
 	for _, b := range w.bells {
-		b.awaitReady(context.Background(), true, 30*time.Second)
+		b.awaitReady(context.Background(), true, patience)
 	}
 }
 
@@ -130,7 +130,7 @@ func (w *world) begin() {
 	}
 	w.stopClients = sync.OnceFunc(func() { cancel(); clients.Wait() })
 	w.t.Cleanup(func() { cancel(); w.stopWriters(); w.stopClients() })
-	w.await(20*time.Second, "is live", func(s *subscription) bool { return !s.startedAt.IsZero() })
+	w.await("is live", func(s *subscription) bool { return !s.startedAt.IsZero() })
 }
 
 // end lets the writers finish, waits until each client has what was written last,
@@ -140,7 +140,7 @@ func (w *world) end() *report {
 	w.stopWriters()
 	w.awaitBells()
 	last := w.lastWords()
-	w.await(40*time.Second, "got what was written last", func(s *subscription) bool { return s.has(last) })
+	w.await("got what was written last", func(s *subscription) bool { return s.has(last) })
 	w.stopClients()
 	w.history.settle(w.ledger())
 	for _, o := range w.history.ops {
@@ -162,16 +162,41 @@ func (w *world) end() *report {
 	if told := r.byEvent + r.byReset; r.unproven*20 > told {
 		w.t.Errorf("%d of %d changes are told by a reset that may have come too early", r.unproven, told)
 	}
-	if r.repeats > 20+r.frames/100 && !w.cfg.mayRepeat { // 20, since some tests are short
-		w.t.Errorf("%d of %d frames are repeats: more than 1 %%", r.repeats, r.frames)
+	// Next to nothing: what a client left amid of comes again, and that is more on a busy machine,
+	// where more transactions are read at once. Without the ids that a drained stream gets it
+	// were nearly one for each connection.
+	if most := 20 + r.frames/50 + r.conns/4; r.repeats > most && !w.cfg.mayRepeat {
+		w.t.Errorf("%d of %d frames over %d connections are repeats, want at most %d", r.repeats, r.frames, r.conns, most)
 	}
 	return r
 }
 
+// resets is how many the clients got for a reason like this.
+func (w *world) resets(reason string) (n int) {
+	for _, s := range w.subs {
+		s.mu.Lock()
+		for _, f := range s.frames {
+			if strings.Contains(f.reason, reason) {
+				n++
+			}
+		}
+		s.mu.Unlock()
+	}
+	return n
+}
+
+// awaitReset goes on until there is one, since what a test is about may be long in coming on
+// a busy machine.
+func (w *world) awaitReset(ctx context.Context, reason string) {
+	for deadline := time.Now().Add(patience); w.resets(reason) == 0 && time.Now().Before(deadline); {
+		pause(ctx, 100*time.Millisecond)
+	}
+}
+
 // await waits until it is so for all subscriptions.
-func (w *world) await(limit time.Duration, what string, so func(*subscription) bool) {
+func (w *world) await(what string, so func(*subscription) bool) {
 	w.t.Helper()
-	late := time.After(limit)
+	late := time.After(patience)
 	for _, s := range w.subs {
 		for {
 			s.mu.Lock()
@@ -186,7 +211,7 @@ func (w *world) await(limit time.Duration, what string, so func(*subscription) b
 			case <-late:
 			}
 			s.mu.Lock()
-			w.t.Errorf("after %v it is not so that %s %v %s; its last doings:\n%s", limit, s.name, s.scopes, what, s.story(time.Now()))
+			w.t.Errorf("after %v it is not so that %s %v %s; its last doings:\n%s", patience, s.name, s.scopes, what, s.story(time.Now()))
 			s.mu.Unlock()
 			return
 		}
