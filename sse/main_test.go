@@ -35,7 +35,7 @@ type settings struct {
 	unready bool // leave the bus without a position
 	wrap    func(http.Handler) http.Handler
 
-	// Of the server.
+	// Of overPipe's server.
 	readTimeout, writeTimeout time.Duration
 	protocols                 *http.Protocols
 }
@@ -65,8 +65,6 @@ func overTCP(t *testing.T, set settings) *world {
 	t.Helper()
 	w, handler := newWorld(t, &set)
 	srv := httptest.NewUnstartedServer(handler)
-	srv.Config.ReadTimeout = set.readTimeout
-	srv.Config.WriteTimeout = set.writeTimeout
 	srv.Start()
 	w.url, w.client = srv.URL, srv.Client()
 	t.Cleanup(srv.Close)
@@ -79,7 +77,7 @@ func overPipe(t *testing.T, set settings) *world {
 	t.Helper()
 	w, handler := newWorld(t, &set)
 	l := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
-	srv := &http.Server{Handler: handler, Protocols: set.protocols}
+	srv := &http.Server{Handler: handler, Protocols: set.protocols, ReadTimeout: set.readTimeout, WriteTimeout: set.writeTimeout}
 	w.srv = srv
 	done := make(chan struct{})
 	go func() { defer close(done); _ = srv.Serve(l) }()

@@ -98,12 +98,15 @@ func TestWriterThatCantStreamIsAProblem(t *testing.T) {
 }
 
 func TestTimeoutsOfTheServerDoNotEndAStream(t *testing.T) {
-	w := overTCP(t, settings{readTimeout: 20 * time.Millisecond, writeTimeout: 20 * time.Millisecond,
-		Config: Config{Heartbeat: 50 * time.Millisecond}})
-	c := w.open("scope=a")
-	for range 3 {
-		c.want(comment)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		w := overPipe(t, settings{readTimeout: 5 * time.Second, writeTimeout: 5 * time.Second})
+		c := w.open("scope=a")
+		for range 3 {
+			c.want(comment) // each after 15s
+		}
+		w.bus.Emit(change("a", 1))
+		c.wantEvent(cursor(1), changeData("a"))
+	})
 }
 
 func http2Only() *http.Protocols {
