@@ -69,17 +69,27 @@ func TestTriggerPlansSuitFewRowsAndMany(t *testing.T) {
 	} {
 		conn := d.connect()
 		d.execOn(conn, first)
-		start := time.Now()
-		d.execOn(conn, `update t set n = n + 2`)
+		// Best of three, since the machine may be busy with other things.
+		best := func(good time.Duration, do func()) (least time.Duration) {
+			for try := range 3 {
+				start := time.Now()
+				do()
+				if took := time.Since(start); try == 0 || took < least {
+					least = took
+				}
+				if least <= good {
+					break
+				}
+			}
+			return least
+		}
 		// A loop within a loop would take some hundred times as long.
-		if many := time.Since(start) / rows; many > 20*perRow+50*time.Microsecond {
+		good := 20*perRow + 50*time.Microsecond
+		if many := best(rows*good, func() { d.execOn(conn, `update t set n = n + 2`) }) / rows; many > good {
 			t.Errorf("%s: %v a row, %v when fresh", name, many, perRow)
 		}
-		start = time.Now()
-		for range 10 {
-			d.execOn(conn, `update t set n = n + 3 where id = 1`)
-		}
-		if one := time.Since(start) / 10; one > 500*time.Millisecond {
+		good = 500 * time.Millisecond
+		if one := best(good, func() { d.execOn(conn, `update t set n = n + 3 where id = 1`) }); one > good {
 			t.Errorf("%s: %v for one row", name, one)
 		}
 	}

@@ -84,7 +84,7 @@ func TestTriggerRotationDoesNotWaitForReaders(t *testing.T) {
 	d.execOn(long, `begin`, `select from pgbell.journal`)
 	began := time.Now()
 	d.rotates("waiting for readers")
-	if took := time.Since(began); took > 3*time.Second {
+	if took := time.Since(began); took > 30*time.Second { // a busy machine; waiting would last until the commit
 		t.Errorf("took %v", took)
 	}
 	d.expect(`insert into t values (2)`, `insert t public.t {"id":2}`)

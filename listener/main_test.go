@@ -20,7 +20,7 @@ import (
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
 // patience is how long a test waits for what must come.
-const patience = 60 * time.Second
+const patience = 2 * time.Minute
 
 // example has a durable feed, on tasks, and one that isn't, on notes.
 var example = pgtest.Template{Make: setUp}

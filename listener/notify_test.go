@@ -113,7 +113,8 @@ func TestForgedNotificationsCauseFewQueries(t *testing.T) {
 	}
 
 	w = start(t, example.Database(t), options{Config: Config{Tick: 100 * time.Millisecond}})
-	before, began := w.queries.count("pgbell.feeds"), time.Now()
+	began := time.Now()
+	before = w.queries.count("pgbell.feeds")
 	flood(w)
 	asked, most := w.queries.count("pgbell.feeds")-before, int(time.Since(began)/(100*time.Millisecond))+1
 	if asked > most {

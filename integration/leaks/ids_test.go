@@ -178,7 +178,7 @@ func TestAHeaderThatIsNoUserIsAnonymousOrRefused(t *testing.T) {
 		{http.Header{"X-User": {"ann"}, "Authorization": {"Bearer ann"}, "Cookie": {"pgbell_token=ann"}}, http.StatusForbidden},
 		{nil, http.StatusForbidden},
 	} {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.server.URL+"/presence?scope=private:1", nil)
 		w.must(err)
 		req.Header = test.header
