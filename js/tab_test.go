@@ -60,7 +60,7 @@ func (b *tab) wait(format string, args ...any) {
 	b.Helper()
 	expression := fmt.Sprintf(format, args...)
 	b.waitFor(b.name+": "+expression, func() bool {
-		ctx, cancel := context.WithTimeout(b.ctx, 20*time.Second)
+		ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
 		defer cancel()
 		isTrue, err := chromedp.Run(ctx, chromedp.Evaluate[bool](expression))
 		if err != nil {

@@ -108,14 +108,14 @@ func TestTokenOpensWhatItNames(t *testing.T) {
 		t.Errorf("the first event is %s %s, want alice's task", event, data)
 	}
 	begin := time.Now()
-	ends := openByToken(t, server+"/events?scope=news", token("--user", "alice", "--scope", "news", "--ttl", "2s"))
+	ends := openByToken(t, server+"/events?scope=news", token("--user", "alice", "--scope", "news", "--ttl", "4s"))
 	for event, _ := ends.next(); event != ""; event, _ = ends.next() {
 		if event != "close" {
 			t.Errorf("got %s, want the end", event)
 		}
 	}
-	if took := time.Since(begin); took < time.Second || took > 5*time.Second {
-		t.Errorf("a stream with a token for 2s ended after %v", took)
+	if took := time.Since(begin); took < 3*time.Second || took > 30*time.Second { // a busy machine
+		t.Errorf("a stream with a token for 4s ended after %v", took)
 	}
 	for _, line := range p.lines() {
 		if strings.Contains(line, "eyJ") || strings.Contains(line, jwtSecret) {
@@ -183,7 +183,7 @@ func TestServeStartsBeforeTheIssuer(t *testing.T) {
 		t.Errorf("got %d %s, want 503", code, problem)
 	}
 	close(up)
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for code := 503; code != 401; {
 		if code, _ = presence(t, server, "scope=a", "Authorization", "Bearer "+token); time.Now().After(deadline) {
 			t.Fatalf("still %d", code)

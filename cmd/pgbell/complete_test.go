@@ -70,12 +70,18 @@ func TestCompletionDoesNotWait(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	begun := time.Now()
-	if got := completions(t, "postgres://u@"+l.Addr().String()+"/d", "attach"); !slices.Equal(got, []string{""}) {
-		t.Errorf("completed %q", got)
-	}
-	if took := time.Since(begun); took > completionWait+4*time.Second { // a busy machine
-		t.Errorf("it took %v", took)
+	for try := 1; ; try++ {
+		begun := time.Now()
+		if got := completions(t, "postgres://u@"+l.Addr().String()+"/d", "attach"); !slices.Equal(got, []string{""}) {
+			t.Errorf("completed %q", got)
+		}
+		took := time.Since(begun)
+		if took < completionWait+4*time.Second {
+			break
+		}
+		if try == 3 { // else the machine was busy
+			t.Fatalf("it took %v", took)
+		}
 	}
 }
 

@@ -23,7 +23,7 @@ type tab struct {
 // console is the test's failure, unless the test expects it.
 func openTab(t *testing.T, url string, expected ...string) *tab {
 	t.Helper()
-	ctx, stop := context.WithCancel(chromium.Start(t, 2*time.Minute))
+	ctx, stop := context.WithCancel(chromium.Start(t, 5*time.Minute))
 	console, read := chromedp.Console(ctx), make(chan struct{})
 	go func() {
 		defer close(read)
@@ -51,7 +51,7 @@ func openTab(t *testing.T, url string, expected ...string) *tab {
 func (b *tab) wait(format string, args ...any) {
 	b.t.Helper()
 	expression := fmt.Sprintf(format, args...)
-	if _, err := chromedp.Run(b.ctx, chromedp.Poll[chromedp.Void](expression, chromedp.WithPollingTimeout(20*time.Second))); err != nil {
+	if _, err := chromedp.Run(b.ctx, chromedp.Poll[chromedp.Void](expression, chromedp.WithPollingTimeout(time.Minute))); err != nil {
 		text, _ := chromedp.Run(b.ctx, chromedp.Evaluate[string](`document.querySelector(".columns").innerText`))
 		b.t.Fatalf("%v: still waiting for %s; the columns show:\n%s", err, expression, text)
 	}
@@ -157,7 +157,7 @@ func TestDemoPageOutlivesTheDemo(t *testing.T) {
 	if code := d.end(t, syscall.SIGINT); code != 0 || d.stderr.Len() > 0 {
 		t.Errorf("exit %d, it said %q: want 0 and nothing", code, &d.stderr)
 	}
-	if took := time.Since(began); took > 3*time.Second {
+	if took := time.Since(began); took > requestTimeout-time.Second { // some 0.3 s
 		t.Errorf("with a page open the end took %v", took)
 	}
 	d.wantGone(t, postmaster)

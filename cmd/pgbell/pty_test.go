@@ -83,7 +83,7 @@ func (x *terminal) exit(t *testing.T) int {
 
 func (x *terminal) read(t *testing.T, enough func() bool) {
 	t.Helper()
-	late := time.After(20 * time.Second)
+	late := time.After(time.Minute)
 	for !enough() {
 		select {
 		case text, ok := <-x.shown:

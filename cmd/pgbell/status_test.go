@@ -68,7 +68,7 @@ func (s *statusEvents) next() bool {
 // waitFor waits until a part of the page has text in it.
 func (s *statusEvents) waitFor(t *testing.T, text string) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		for _, html := range s.parts {
 			if strings.Contains(html, text) {
@@ -205,7 +205,7 @@ func TestNewFeedShowsAtOnceWhileNobodyLooks(t *testing.T) {
 	_, server := beginServe(t, db)
 	wait := func(want string) {
 		t.Helper()
-		for deadline := time.Now().Add(20 * time.Second); ; {
+		for deadline := time.Now().Add(time.Minute); ; {
 			_, metrics := get(t, server+"/metrics")
 			if strings.Contains(metrics, "\n"+want+"\n") {
 				return

@@ -11,7 +11,7 @@ import (
 // TestBoardInABrowser runs each case with htmx 2 and htmx 4, side by side in one
 // browser.
 func TestBoardInABrowser(t *testing.T) {
-	browser := chromium.Start(t, 3*time.Minute)
+	browser := chromium.Start(t, 5*time.Minute)
 	for _, c := range []struct {
 		name string
 		run  func(w *world, browser context.Context)

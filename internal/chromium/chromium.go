@@ -20,7 +20,8 @@ const pathEnv = "PGBELL_TEST_BROWSER"
 func Start(t *testing.T, limit time.Duration) context.Context {
 	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(Path(t)), chromedp.UserDataDir(t.TempDir()), chromedp.NoSandbox, chromedp.DisableGPU)
+		chromedp.ExecPath(Path(t)), chromedp.UserDataDir(t.TempDir()), chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.WSURLReadTimeout(2*time.Minute)) // a busy machine starts it slowly
 	for _, flag := range []string{"disable-quic", "disable-component-update"} {
 		options = append(options, chromedp.Flag(flag, true))
 	}

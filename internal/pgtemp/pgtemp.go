@@ -162,7 +162,7 @@ func (s *Server) settings() string {
 // launch runs the server on the files and the port that it has. After a kill, the
 // last of the old server's processes may take a moment to let go of its memory.
 func (s *Server) launch(ctx context.Context) error {
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		err := s.launchOnce(ctx)
 		if !errors.Is(err, errEnded) || !strings.Contains(err.Error(), "is still in use") || time.Now().After(deadline) {
 			return err

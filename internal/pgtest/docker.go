@@ -47,7 +47,7 @@ func pingDocker(ctx context.Context) (err error) {
 			err = fmt.Errorf("%v", cause)
 		}
 	}()
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	docker, err := testcontainers.NewDockerClientWithOpts(ctx)
 	if err != nil {

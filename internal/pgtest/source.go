@@ -76,7 +76,7 @@ func choose(ctx context.Context) (source, error) {
 
 // announce prints what the tests run on, once it answers.
 func announce(ctx context.Context, s source) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, s.url)
 	if err != nil {
@@ -89,7 +89,7 @@ func announce(ctx context.Context, s source) error {
 }
 
 func fromBinaries(ctx context.Context) (source, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	s, err := pgtemp.Start(ctx, pgtemp.Config{Settings: settings})
 	if errors.Is(err, pgtemp.ErrNotInstalled) {
