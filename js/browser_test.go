@@ -104,7 +104,7 @@ func TestTabsOutliveTheLeader(t *testing.T) {
 func TestFrozenLeaderIsReplaced(t *testing.T) {
 	t.Parallel()
 	w, browser := newWorld(t), chromium.Start(t, 5*time.Minute)
-	const impatient = alice + `, {quiet: 500, look: 200}`
+	const impatient = alice + `, {quiet: 3000, look: 500}`
 	one := w.open(browser, "one", impatient, "project:7")
 	one.waitHeard("project:7 reset joined")
 	two := w.open(browser, "two", impatient, "project:7")
@@ -160,7 +160,7 @@ func TestBreaksLoseNothing(t *testing.T) {
 			asked := w.requests()
 			w.CloseClientConnections()
 			ids = append(ids, w.insert(7))
-			tabs[0].wait(`bell.status === 'waiting'`)
+			w.waitFor("the break is noticed", func() bool { return w.requests() > asked || tabs[0].is(`bell.status === 'waiting'`) })
 			tabs[0].js(`dispatchEvent(new Event('online'))`) // spares the wait
 			w.waitFor("another try", func() bool { return w.requests() > asked })
 			heardAll()
@@ -209,7 +209,7 @@ func TestTokensAreRenewed(t *testing.T) {
 	if asked, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](`asked.join()`)); err != nil || asked != want {
 		t.Errorf("it was asked for tokens with renew %s (%v), want %s", asked, err, want)
 	}
-	expiring := w.open(browser, "a token that is none", `{token: String(Date.now() + 3000)}`, "project:7")
+	expiring := w.open(browser, "a token that is none", `{token: String(Date.now() + 8000)}`, "project:7")
 	expiring.wait(`bell.status === 'closed' && bell.reason === 'expired'`)
 }
 

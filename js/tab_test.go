@@ -59,15 +59,19 @@ func (b *tab) js(format string, args ...any) {
 func (b *tab) wait(format string, args ...any) {
 	b.Helper()
 	expression := fmt.Sprintf(format, args...)
-	b.waitFor(b.name+": "+expression, func() bool {
-		ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
-		defer cancel()
-		isTrue, err := chromedp.Run(ctx, chromedp.Evaluate[bool](expression))
-		if err != nil {
-			b.Fatalf("%s: %s: %v", b.name, expression, err)
-		}
-		return isTrue
-	})
+	b.waitFor(b.name+": "+expression, func() bool { return b.is(expression) })
+}
+
+// is says whether an expression is true.
+func (b *tab) is(expression string) bool {
+	b.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
+	defer cancel()
+	isTrue, err := chromedp.Run(ctx, chromedp.Evaluate[bool](expression))
+	if err != nil {
+		b.Fatalf("%s: %s: %v", b.name, expression, err)
+	}
+	return isTrue
 }
 
 // waitHeard waits until a listener was called with an event.

@@ -21,7 +21,7 @@ export class Queue {
   async next(what = 'something') {
     if (this.#items.length > 0) return this.#items.shift()
     let timer
-    const late = new Promise((_, reject) => (timer = setTimeout(() => reject(new Error(`still waiting for ${what}`)), 5000)))
+    const late = new Promise((_, reject) => (timer = setTimeout(() => reject(new Error(`still waiting for ${what}`)), 60_000)))
     const item = new Promise((resolve) => this.#waiting.push(resolve))
     return Promise.race([item, late]).finally(() => clearTimeout(timer))
   }
@@ -108,7 +108,7 @@ export async function until(bell, status) {
   if (bell.status === status) return bell.reason
   const before = bell.onstatus
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`still waiting for ${status}: it is ${bell.status}: ${bell.reason}`)), 5000)
+    const timer = setTimeout(() => reject(new Error(`still waiting for ${status}: it is ${bell.status}: ${bell.reason}`)), 60_000)
     bell.onstatus = (now, reason) => {
       before?.(now, reason)
       if (now !== status) return

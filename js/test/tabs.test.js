@@ -4,7 +4,7 @@ import {test} from 'node:test'
 import {connect, timing} from '../pgbell.js'
 import {listen, Locks, serve, until} from './fake.js'
 
-Object.assign(timing, {retry: 10, cap: 50, silence: 4000, beat: 0, quiet: 300, look: 100})
+Object.assign(timing, {retry: 10, cap: 50, silence: 4000, beat: 0, quiet: 1500, look: 300, grace: 1000}) // longer than a busy machine stands still
 
 // browser makes an origin whose tabs can talk to each other, and returns what opens one. A
 // tab can be frozen: it hears nothing, and its streams' bytes wait.
