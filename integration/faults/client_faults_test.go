@@ -46,6 +46,7 @@ func TestFaultClientsDoNotRead(t *testing.T) {
 // Whoever comes back at once, again and again, misses nothing and gets next to
 // nothing twice.
 func TestFaultClientsDropAndResume(t *testing.T) {
+	t.Parallel()
 	var all []manner
 	for i := range 30 {
 		all = append(all, manner{page: i%3 == 0, stays: time.Duration(30+20*i) * time.Millisecond})
@@ -57,6 +58,7 @@ func TestFaultClientsDropAndResume(t *testing.T) {
 // Whoever never stays until the end of what it missed gets on all the same: only
 // the transaction amid which it left comes again.
 func TestFaultClientsLeaveAmidReplays(t *testing.T) {
+	t.Parallel()
 	var all []manner
 	for i := range 8 {
 		all = append(all, manner{page: i%3 == 0, leaves: 20, away: time.Second, all: i%2 == 0})

@@ -7,6 +7,7 @@ import (
 )
 
 func TestFaultTruncateAndBulk(t *testing.T) {
+	t.Parallel()
 	more := append(changes{{2, (*change).truncate}, {1, func(c *change) error { return c.bulk(1200) }}}, allChanges...)
 	// A client that drops amid the events of one statement gets them all again.
 	w := newWorld(t, config{changes: more, pause: 200 * time.Millisecond, mayRepeat: true})
@@ -14,6 +15,7 @@ func TestFaultTruncateAndBulk(t *testing.T) {
 }
 
 func TestFaultFeedDetachedAndAttached(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, config{changes: append(changes{{20, (*change).insertFlip}}, allChanges...)})
 	w.run(func(ctx context.Context) {
 		every(ctx, 300*time.Millisecond, 4*time.Second, func() {
@@ -39,6 +41,7 @@ func (w *world) flip(sql string) {
 // A feed that isn't durable has no journal: what the listener didn't hear is told
 // by resets.
 func TestFaultFeedThatIsNotDurable(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, config{changes: changes{{3, (*change).insertMood}, {1, (*change).deleteMood}, {1, (*change).insertNote}}})
 	r := w.run(func(ctx context.Context) {
 		every(ctx, 500*time.Millisecond, 2*time.Second, w.terminateListener)

@@ -96,6 +96,7 @@ func (h *herd) await(t *testing.T, live, told int) time.Duration {
 // All clients of a pgbell that was killed come back at once, each to what it
 // missed. Postgres hardly notices.
 func TestHerdComesBackWithoutTroublingPostgres(t *testing.T) {
+	t.Parallel()
 	const missed = 25 // events of each scope
 	w := newWorld(t, config{})
 	w.exec("create extension pg_stat_statements")

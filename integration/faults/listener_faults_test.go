@@ -19,6 +19,7 @@ func (w *world) terminateListener() {
 }
 
 func TestFaultListenerTerminatedAgainAndAgain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, config{})
 	w.run(func(ctx context.Context) { every(ctx, 200*time.Millisecond, 4*time.Second, w.terminateListener) })
 }

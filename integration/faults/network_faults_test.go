@@ -30,6 +30,7 @@ func TestFaultHalfOpenConnection(t *testing.T) {
 }
 
 func TestFaultBytesAreDelayed(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, config{})
 	w.run(func(ctx context.Context) {
 		w.proxy.slow(func() time.Duration { return rand.N(100 * time.Millisecond) })
@@ -39,6 +40,7 @@ func TestFaultBytesAreDelayed(t *testing.T) {
 }
 
 func TestFaultConnectionsAreCut(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, config{bells: 2})
 	w.run(func(ctx context.Context) { every(ctx, 300*time.Millisecond, 4*time.Second, w.proxy.cut) })
 }

@@ -7,6 +7,7 @@ import (
 )
 
 func TestFaultPgbellKilled(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, config{})
 	w.run(func(ctx context.Context) {
 		every(ctx, time.Second, 5*time.Second, func() {
@@ -17,6 +18,7 @@ func TestFaultPgbellKilled(t *testing.T) {
 }
 
 func TestFaultOneOfTwoPgbellsKilled(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, config{bells: 2})
 	w.run(func(ctx context.Context) {
 		i := 0
@@ -32,6 +34,7 @@ func TestFaultOneOfTwoPgbellsKilled(t *testing.T) {
 
 // Clients go to and fro between two that read the journal at different times.
 func TestFaultClientsHopBetweenPgbells(t *testing.T) {
+	t.Parallel()
 	var hoppers []manner
 	for i := range 24 {
 		hoppers = append(hoppers, manner{page: i%2 == 0, stays: 150 * time.Millisecond})
@@ -41,6 +44,7 @@ func TestFaultClientsHopBetweenPgbells(t *testing.T) {
 }
 
 func TestFaultPgbellDrained(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, config{})
 	w.run(func(ctx context.Context) {
 		every(ctx, time.Second, 5*time.Second, func() {
@@ -55,6 +59,7 @@ func TestFaultPgbellDrained(t *testing.T) {
 
 // What a client missed may be gone from the journal, which two pgbells rotate.
 func TestFaultJournalRotatesWhileClientsAreAway(t *testing.T) {
+	t.Parallel()
 	var all []manner
 	for i := range 24 {
 		all = append(all, manner{page: i%2 == 0, stays: 300 * time.Millisecond, away: time.Duration(i) * 150 * time.Millisecond})
@@ -82,6 +87,7 @@ func TestFaultJournalRotatesWhileClientsAreAway(t *testing.T) {
 
 // Transactions that began before pgbell was there end after it was killed.
 func TestFaultLongTransactionsStayOpen(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, config{})
 	w.run(func(ctx context.Context) {
 		var finish []func()

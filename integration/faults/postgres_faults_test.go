@@ -36,6 +36,7 @@ func (w *world) killBackend() {
 }
 
 func TestFaultPostgresStoppedAtOnce(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, config{own: true, settings: settings})
 	w.run(func(ctx context.Context) {
 		every(ctx, 1500*time.Millisecond, 4*time.Second, func() { w.restart(ctx) })
@@ -43,6 +44,7 @@ func TestFaultPostgresStoppedAtOnce(t *testing.T) {
 }
 
 func TestFaultBackendKilled(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, config{own: true, settings: settings})
 	w.run(func(ctx context.Context) {
 		every(ctx, 1500*time.Millisecond, 4*time.Second, w.killBackend)
@@ -51,6 +53,7 @@ func TestFaultBackendKilled(t *testing.T) {
 
 // What was committed, and shown, is gone after the crash.
 func TestFaultCrashUndoesCommits(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, config{own: true, mayForget: true, settings: with(settings, map[string]string{
 		"synchronous_commit": "off", "wal_writer_delay": "10s", "wal_writer_flush_after": "0", "wal_buffers": "64MB",
 	})})
@@ -93,6 +96,7 @@ func TestFaultPostgresStandsStill(t *testing.T) {
 
 // pgbell starts first and waits for the database, alive and saying why.
 func TestFaultPostgresComesUpLater(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, config{own: true, settings: settings})
 	w.run(func(ctx context.Context) {
 		w.bells[0].kill()

@@ -34,6 +34,7 @@ func tell() (*history, *subscription) {
 // Whatever is wrong, the checker says so. Each case changes one thing of a story
 // without a fault.
 func TestCheckerFindsEachKindOfFault(t *testing.T) {
+	t.Parallel()
 	reset := func(s *subscription, i int, after time.Duration) frame {
 		return frame{at: s.frames[i].at.Add(after), conn: 1, scope: "notes:1", reset: true, reason: "x"}
 	}
@@ -94,6 +95,7 @@ func TestCheckerFindsEachKindOfFault(t *testing.T) {
 
 // The checks of single frames: what is wrong in itself.
 func TestFramesThatTellTooMuch(t *testing.T) {
+	t.Parallel()
 	for data, wrong := range map[string]bool{
 		`{"scope":"a","op":"update","table":"public.tasks","key":{"id":1},"moved":"out"}`:                 false,
 		`{"scope":"a","op":"update","table":"public.tasks","key":{"id":1},"moved":"out","data":{"op":1}}`: true,
@@ -112,6 +114,7 @@ func TestFramesThatTellTooMuch(t *testing.T) {
 
 // A run for real, whose record is then falsified.
 func TestCheckerFindsAWithheldFrameAndAWrongReader(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, config{})
 	if w.run(func(ctx context.Context) { pause(ctx, time.Second) }); t.Failed() {
 		return

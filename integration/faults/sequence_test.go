@@ -14,6 +14,7 @@ import (
 // takes the journal's sequence numbers for an order of commits loses changes, and
 // the checker sees it.
 func TestCheckerFindsWhatASequenceReaderLoses(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, config{changes: changes{{1, (*change).insertNote}, {1, (*change).insertTask}}, pause: 20 * time.Millisecond})
 	reader := &subscription{name: "sequence reader", changed: make(chan struct{}, 1)}
 	for p := range projects {
