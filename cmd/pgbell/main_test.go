@@ -42,7 +42,10 @@ func testMain(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
 		return 1
 	}
-	postgres, err = pgtemp.Start(context.Background(), pgtemp.Config{Password: password})
+	postgres, err = pgtemp.Start(context.Background(), pgtemp.Config{
+		Password: password,
+		Settings: map[string]string{"fsync": "off"}, // a test's data need not outlive the machine
+	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

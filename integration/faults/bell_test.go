@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os/exec"
@@ -33,7 +34,8 @@ type bell struct {
 // newBell returns a pgbell that is not running yet.
 func newBell(t testing.TB, databaseURL string, flags ...string) *bell {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	// An address of its own, on which nobody takes the port while pgbell is away.
+	ln, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 1+rand.N(254), rand.N(255), 1+rand.N(254)))
 	if err != nil {
 		t.Fatal(err)
 	}
