@@ -12,7 +12,7 @@ SOAK = 1h
 TEST = go test -race -vet=off -timeout 30m ./integration/faults ./cmd/pgbell ./integration ./...
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fetch build lint fmt matrix container-test fuzz soak bench ci clean
+.PHONY: help demo test fetch build lint fmt matrix container-test fuzz soak bench bench-docs bench-go ci clean
 
 help: ## List these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -57,7 +57,14 @@ fuzz: ## Fuzz what reads foreign bytes, FUZZTIME each
 soak: ## Break everything at random for SOAK, and check that nothing is lost
 	go test ./integration/faults -run '^TestSoak$$' -count=1 -timeout 0 -v -soak $(SOAK)
 
-bench: ## Run the benchmarks
+bench: ## Measure pgbell beside what one would write by hand, for 10 minutes (ARGS=-quick, or ARGS="-rows latency")
+	go build -o bin/bench ./integration/bench
+	./bin/bench $(ARGS)
+
+bench-docs: ## The same, and put the table and the pictures into docs
+	@$(MAKE) --no-print-directory bench ARGS="-write docs"
+
+bench-go: ## Run the micro-benchmarks of the Go packages
 	go test -run '^$$' -bench . -benchmem ./...
 
 ci: ## All that must pass before a change is merged

@@ -1,0 +1,147 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// serveArg makes the binary one of the servers that are measured; the name follows.
+const serveArg = "serve-for-bench"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// suites are what -rows chooses from, in the order in which they run.
+var suites = []struct {
+	name    string
+	measure func(*world, context.Context, *report) error
+}{
+	{"writers", (*world).writers},
+	{"flush", (*world).flush},
+	{"bulk", (*world).bulkUpdate},
+	{"silent", (*world).silent},
+	{"latency", (*world).latency},
+	{"fanout", (*world).fanout},
+	{"scopes", (*world).manyScopes},
+	{"most", (*world).mostFrames},
+	{"stalled", (*world).stalled},
+}
+
+func run(ctx context.Context, args []string) error {
+	if len(args) == 2 && args[0] == serveArg {
+		return serve(ctx, args[1])
+	}
+	flags := flag.NewFlagSet("bench", flag.ExitOnError)
+	rows := flags.String("rows", "", "run what matches this `regexp`: "+suiteNames())
+	small := flags.Bool("quick", false, "run all with a small load: it shows that the harness works, the figures mean nothing")
+	out := flags.String("out", "bin/performance", "write performance.json and the pictures to this `directory`")
+	update := flags.String("write", "", "instead write them to this `directory`, docs, and the table into its performance.md")
+	_ = flags.Parse(args) // it exits on an error
+	chosen, err := regexp.Compile(*rows)
+	if err != nil {
+		return fmt.Errorf("-rows: %w", err)
+	}
+	if *update != "" && (*rows != "" || *small) {
+		return errors.New("-write wants all rows of one run: leave out -rows and -quick")
+	}
+	p := full
+	if *small {
+		p = quick
+	}
+	began := time.Now()
+	r, err := measure(ctx, p, chosen, func(format string, args ...any) {
+		fmt.Fprintf(os.Stderr, "%4.0f s  %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
+	})
+	if r == nil {
+		return err
+	}
+	r.Quick = *small
+	fmt.Print("\n", r.table())
+	if *update == "" {
+		return errors.Join(err, r.write(*out))
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(r.write(*update), r.writeTable(*update))
+}
+
+// serve is one of the servers that are measured.
+func serve(ctx context.Context, name string) error {
+	switch name {
+	case naive:
+		return serveNaive(ctx, os.Getenv("DATABASE_URL"))
+	case plainHTTP, plainHijacked:
+		return servePlain(ctx, name == plainHijacked)
+	}
+	return fmt.Errorf("there is no server %q", name)
+}
+
+func suiteNames() string {
+	var names []string
+	for _, s := range suites {
+		names = append(names, s.name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// measure runs the chosen suites. With an error comes what the others measured; it is nil
+// if none could.
+func measure(ctx context.Context, p plan, chosen *regexp.Regexp, log func(string, ...any)) (_ *report, err error) {
+	began := time.Now()
+	w, err := newWorld(ctx, p, log)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, w.close()) }()
+	r := &report{At: began.UTC().Truncate(time.Second), Machine: thisMachine(), Curves: map[string][]line{}}
+	if r.Machine.Postgres, err = w.version(ctx); err != nil {
+		return nil, err
+	}
+	var failed error
+	for _, s := range suites {
+		if !chosen.MatchString(s.name) {
+			continue
+		}
+		if err := s.measure(w, ctx, r); ctx.Err() != nil {
+			return r, errors.New("interrupted")
+		} else if err != nil {
+			log("%s: %v", s.name, err)
+			failed = errors.Join(failed, fmt.Errorf("%s: %w", s.name, err))
+		}
+	}
+	for _, row := range r.Rows {
+		if !row.complete() {
+			failed = errors.Join(failed, fmt.Errorf("%s: a figure is missing", row.Key))
+		}
+	}
+	r.Took = time.Since(began).Round(time.Second).String()
+	return r, failed
+}
+
+func (w *world) version(ctx context.Context) (version string, err error) {
+	conn, err := pgx.Connect(ctx, w.server.URL())
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	return version, conn.QueryRow(ctx, "show server_version").Scan(&version)
+}

@@ -1,0 +1,57 @@
+//go:build linux
+
+package main
+
+import "time"
+
+// plan says how much of everything there is to be.
+type plan struct {
+	noSync      bool          // PostgreSQL flushes nothing: for tests
+	rounds      int           // of a figure that has a target
+	curveRounds int           // of a figure that is only in a picture
+	seconds     int           // of a round of pgbench
+	clients     []int         // writers, in the picture; must have those of the rows, 1 and 16
+	flushers    int           // writers when a flush is slow
+	commits     int           // watched while no server runs
+	bulk        int           // rows of the bulk update
+	rates       []int         // changes a second, in the picture; must have those of the rows, 50 and 3,000
+	load        time.Duration // of a round in an open loop
+	quiet       time.Duration // without a frame, after which none is expected any more
+	streams     []int         // for memory; the last is how many the fan-out has
+	settle      time.Duration // before memory is read
+	scopes      int           // each with a stream
+	scopesRate  int
+	most        mostPlan
+	stalled     stalledPlan
+}
+
+type mostPlan struct {
+	streams int
+	first   float64       // events a second at the start
+	growth  float64       // a second
+	longest time.Duration // of the ramp
+}
+
+type stalledPlan struct {
+	rate, lead, counted int // events a second; how many until the pipes are full; how many then count
+}
+
+// full takes less than ten minutes on two cores.
+var full = plan{
+	rounds: 5, curveRounds: 2, seconds: 2, clients: []int{1, 2, 4, 8, 16, 32, 64}, flushers: 64, commits: 2000, bulk: 100_000,
+	rates: []int{50, 500, 1500, 3000}, load: 4 * time.Second, quiet: 2 * time.Second,
+	streams: []int{1000, 2500, 5000, 10_000}, settle: 2 * time.Second,
+	scopes: 10_000, scopesRate: 2000,
+	most:    mostPlan{streams: 1000, first: 200, growth: 1.06, longest: 45 * time.Second},
+	stalled: stalledPlan{rate: 150, lead: 1000, counted: 500},
+}
+
+// quick shows that the harness works. Its figures mean nothing.
+var quick = plan{
+	rounds: 1, curveRounds: 1, seconds: 1, clients: []int{1, 16}, flushers: 4, commits: 100, bulk: 2000,
+	rates: []int{50, 3000}, load: 300 * time.Millisecond, quiet: time.Second,
+	streams: []int{20, 50}, settle: 100 * time.Millisecond,
+	scopes: 50, scopesRate: 200,
+	most:    mostPlan{streams: 20, first: 50, growth: 2, longest: 3500 * time.Millisecond},
+	stalled: stalledPlan{rate: 1000, lead: 1000, counted: 100},
+}

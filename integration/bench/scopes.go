@@ -1,0 +1,39 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+)
+
+// manyScopes measures many scopes with a stream each, and changes all over them.
+func (w *world) manyScopes(ctx context.Context, r *report) error {
+	scopes := make([]string, w.plan.scopes)
+	for i := range scopes {
+		scopes[i] = fmt.Sprintf("project:%d", i)
+	}
+	all := map[string]*timed{naive: {}, pgbell: {}}
+	err := turns(two, w.plan.curveRounds, func(name string) error {
+		return w.withStreams(ctx, name, shape{rows: loadRows, projects: len(scopes)}, scopes, func(_ *process, s *streams) error {
+			l := newLoad(1, steady(float64(w.plan.scopesRate), w.plan.load))
+			return w.timeLoad(ctx, s, l, 1, all[name], l.updates(w.url(name)))
+		})
+	})
+	if err != nil {
+		return err
+	}
+	n, p := all[naive], all[pgbell]
+	row := figure{
+		Key: "scopes-p50", Name: fmt.Sprintf("%d scopes, %d changes/s, one stream each, p50", w.plan.scopes, w.plan.scopesRate), Unit: "ms",
+		Naive: new(n.due.quantile(0.5)), Pgbell: new(p.due.quantile(0.5)),
+		Note: fmt.Sprintf("made %.0f and %.0f changes/s; %s", median(n.rates), median(p.rates), lost(p)),
+	}
+	r.Rows = append(r.Rows, row.judge(naive, nil))
+	row.Key, row.Name = "scopes-p99", "the same, p99"
+	row.Naive, row.Pgbell = new(n.due.quantile(0.99)), new(p.due.quantile(0.99))
+	w.log("%d scopes: naive p50 %.2f ms, p99 %.2f ms; pgbell %.2f, %.2f; %s", len(scopes),
+		n.due.quantile(0.5), n.due.quantile(0.99), p.due.quantile(0.5), p.due.quantile(0.99), row.Note)
+	r.Rows = append(r.Rows, row.judge(naive, atMost(1)))
+	return nil
+}

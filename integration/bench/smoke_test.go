@@ -1,0 +1,67 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"regexp"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == serveArg { // this binary stands in for the harness's
+		if err := serve(context.Background(), os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// TestHarnessMeasures runs all but pgbench with hardly any load: that there are figures
+// counts, not which.
+func TestHarnessMeasures(t *testing.T) {
+	p := quick
+	p.noSync = true
+	p.bulk, p.commits, p.streams, p.scopes, p.scopesRate = 100, 20, []int{3, 5}, 5, 50
+	p.rates, p.most = []int{50, 3000}, mostPlan{streams: 3, first: 20, growth: 2, longest: 3500 * time.Millisecond}
+	p.stalled = stalledPlan{rate: 1000, lead: 50, counted: 20}
+	r, err := measure(t.Context(), p, regexp.MustCompile("bulk|silent|latency|fanout|scopes|most|stalled"), t.Logf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"bulk", "no-listener", "latency-50-p50", "latency-50-p99", "latency-3000-p99",
+		"fanout-p50", "fanout-p99", "fanout-cpu", "memory-idle", "memory-loaded", "scopes-p50", "scopes-p99", "most-frames", "stalled",
+	}
+	if len(r.Rows) != len(want) {
+		t.Fatalf("got %d rows, want %d: %v", len(r.Rows), len(want), r.Rows)
+	}
+	for i, row := range r.Rows {
+		if row.Key != want[i] {
+			t.Errorf("row %d is %s, want %s", i, row.Key, want[i])
+		}
+	}
+	// What does not hang on the time taken is exact.
+	if got := *r.Rows[1].Naive; got != 1000 {
+		t.Errorf("naive notified in %v of 1,000 transactions", got)
+	}
+	if got := *r.Rows[len(r.Rows)-1].Pgbell; got != 100 {
+		t.Errorf("%v %% of the frames came beside a stalled client, want all", got)
+	}
+	dir := t.TempDir()
+	if err := r.write(dir); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"performance.json", "latency.svg", "memory.svg"} {
+		if info, err := os.Stat(dir + "/" + name); err != nil || info.Size() == 0 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
