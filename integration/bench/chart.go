@@ -10,15 +10,15 @@ import (
 // chart is a picture of lines. The places on the x axis are the values measured, side
 // by side, since each is some multiple of the one before.
 type chart struct {
-	title, x, y string
-	log         bool // the y axis is logarithmic
+	title, x string
+	log      bool // the y axis is logarithmic
 }
 
 // charts are the pictures, by the name of their curves.
 var charts = map[string]chart{
-	"throughput": {title: "One-row updates, by number of writers", x: "writers", y: "transactions/s"},
-	"latency":    {title: "From the statement to the frame, by load", x: "changes/s", y: "ms", log: true},
-	"memory":     {title: "Memory of the server, by number of streams", x: "streams", y: "MiB"},
+	"throughput": {title: "One-row updates, transactions/s by number of writers", x: "writers"},
+	"latency":    {title: "From the statement to the frame, ms by load", x: "changes/s", log: true},
+	"memory":     {title: "Memory of the server, MiB by number of streams", x: "streams"},
 }
 
 const (
@@ -76,8 +76,7 @@ func (c chart) draw(lines []line) []byte {
 	for i, v := range places {
 		fmt.Fprintf(&b, `<text x="%.1f" y="%d" class="mid">%s</text>`+"\n", across(i), plotBottom+20, number(&v))
 	}
-	fmt.Fprintf(&b, `<text x="%d" y="%d" class="mid">%s</text><text x="%d" y="%d">%s</text>`+"\n",
-		(plotLeft+plotRight)/2, plotBottom+42, html.EscapeString(c.x), plotRight+8, plotTop-22, html.EscapeString(c.y))
+	fmt.Fprintf(&b, `<text x="%d" y="%d" class="mid">%s</text>`+"\n", (plotLeft+plotRight)/2, plotBottom+42, html.EscapeString(c.x))
 	names := spread(lines, place)
 	for n, l := range lines {
 		class := l.class()

@@ -86,7 +86,11 @@ func (w *world) fanoutOf(ctx context.Context, name string, all *fanned) error {
 			return err
 		}
 		open = streams
-		if err := pause(ctx, w.plan.settle); err != nil {
+		settle := w.plan.settle / 2
+		if streams == w.plan.streams[len(w.plan.streams)-1] {
+			settle = w.plan.settle
+		}
+		if err := pause(ctx, settle); err != nil {
 			return err
 		}
 		if used, err = server.resident(); err != nil {
@@ -101,7 +105,7 @@ func (w *world) fanoutOf(ctx context.Context, name string, all *fanned) error {
 		return err
 	}
 	got := all.got
-	l := newLoad(1, steady(10, max(w.plan.load, time.Second)))
+	l := newLoad(1, evenly(10, w.plan.events))
 	if err := w.timeLoad(ctx, s, l, int64(open), &all.timed, w.fanoutWriter(name, server, l)); err != nil {
 		return err
 	}

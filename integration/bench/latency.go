@@ -7,9 +7,6 @@ import (
 	"fmt"
 )
 
-// loadRows is how many rows there are for open loops to change, each once in a run.
-const loadRows = 100_000
-
 // loadWriters is how many connections an open loop has.
 const loadWriters = 16
 
@@ -27,9 +24,12 @@ type timed struct {
 func (w *world) latency(ctx context.Context, r *report) error {
 	curves := map[string]*line{}
 	for _, rate := range w.plan.rates {
-		rounds := w.plan.curveRounds
-		if rate == 50 {
-			rounds = w.plan.rounds
+		rounds := 1
+		switch rate {
+		case 50:
+			rounds = min(3, w.plan.rounds)
+		case 3000:
+			rounds = w.plan.curveRounds
 		}
 		all := map[string]*timed{naive: {}, pgbell: {}}
 		err := turns(two, rounds, func(name string) error { return w.latencyAt(ctx, name, float64(rate), all[name]) })
@@ -81,7 +81,7 @@ func lost(t *timed) string {
 
 // latencyAt is one round.
 func (w *world) latencyAt(ctx context.Context, name string, rate float64, all *timed) error {
-	return w.withStreams(ctx, name, shape{rows: loadRows, projects: 1}, same("project:0", 1), func(_ *process, s *streams) error {
+	return w.withStreams(ctx, name, shape{rows: w.plan.loadRows, projects: 1}, same("project:0", 1), func(_ *process, s *streams) error {
 		warm := newLoad(1, steady(min(rate, 500), w.plan.load/4))
 		if err := warm.run(ctx, loadWriters, w.plan.load, warm.updates(w.url(name))); err != nil {
 			return err

@@ -10,11 +10,13 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/sys/unix"
 )
 
 // serveArg makes the binary one of the servers that are measured; the name follows.
@@ -81,7 +83,7 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(r.write(*update), r.writeTable(*update))
+	return errors.Join(r.write(*update), r.writeTables(*update))
 }
 
 // serve is one of the servers that are measured.
@@ -107,6 +109,15 @@ func suiteNames() string {
 // if none could.
 func measure(ctx context.Context, p plan, chosen *regexp.Regexp, log func(string, ...any)) (_ *report, err error) {
 	began := time.Now()
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
+		return nil, fmt.Errorf("getrlimit: %w", err)
+	}
+	// Go has raised its own limit to the hard one, and so will the servers: package os.
+	if fits := p.within(files.Max); !slices.Equal(fits.streams, p.streams) || fits.scopes < p.scopes {
+		log("one process may have %d files open (ulimit -Hn): there are fewer streams", files.Max)
+		p = fits
+	}
 	w, err := newWorld(ctx, p, log)
 	if err != nil {
 		return nil, err
@@ -121,9 +132,12 @@ func measure(ctx context.Context, p plan, chosen *regexp.Regexp, log func(string
 		if !chosen.MatchString(s.name) {
 			continue
 		}
-		if err := s.measure(w, ctx, r); ctx.Err() != nil {
+		err := s.measure(w, ctx, r)
+		r.Took = time.Since(began).Round(time.Second).String()
+		if ctx.Err() != nil {
 			return r, errors.New("interrupted")
-		} else if err != nil {
+		}
+		if err != nil {
 			log("%s: %v", s.name, err)
 			failed = errors.Join(failed, fmt.Errorf("%s: %w", s.name, err))
 		}
@@ -133,7 +147,6 @@ func measure(ctx context.Context, p plan, chosen *regexp.Regexp, log func(string
 			failed = errors.Join(failed, fmt.Errorf("%s: a figure is missing", row.Key))
 		}
 	}
-	r.Took = time.Since(began).Round(time.Second).String()
 	return r, failed
 }
 

@@ -33,9 +33,13 @@ func (w *world) mostFrames(ctx context.Context, r *report) error {
 
 func (w *world) mostOf(ctx context.Context, name string) (best float64, err error) {
 	m := w.plan.most
-	err = w.withStreams(ctx, name, shape{rows: loadRows, projects: 1}, same("project:0", m.streams), func(_ *process, s *streams) error {
-		l := newLoad(1, ramp(m.first, m.growth, m.longest, loadRows))
-		t := newTally(l, time.Second)
+	err = w.withStreams(ctx, name, shape{rows: w.plan.loadRows, projects: 1}, same("project:0", m.streams), func(_ *process, s *streams) error {
+		warm := newLoad(1, steady(m.first/2, w.plan.load/4))
+		if err := warm.run(ctx, loadWriters, time.Second, warm.updates(w.url(name))); err != nil {
+			return err
+		}
+		l := newLoad(1+len(warm.due), ramp(m.first, m.growth, m.longest, w.plan.loadRows-len(warm.due)))
+		t := newTally(l, m.window)
 		s.count(t)
 		ctx, enough := context.WithCancel(ctx)
 		defer enough()

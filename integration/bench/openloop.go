@@ -21,7 +21,8 @@ var epoch = time.Now()
 // now returns the nanoseconds since epoch.
 func now() int64 { return int64(time.Since(epoch)) }
 
-// steady returns when so many changes are due that come at random, rate a second.
+// steady returns when changes are due that come at random, rate a second; the same
+// each time, so that all contenders have the same.
 func steady(rate float64, d time.Duration) []time.Duration {
 	return ramp(rate, 1, d, math.MaxInt)
 }
@@ -30,8 +31,9 @@ func steady(rate float64, d time.Duration) []time.Duration {
 // changes there are at most.
 func ramp(rate, growth float64, d time.Duration, most int) []time.Duration {
 	var due []time.Duration
+	rnd := rand.New(rand.NewPCG(uint64(rate), 0))
 	for at := 0.0; len(due) < most; {
-		at += rand.ExpFloat64() / (rate * math.Pow(growth, at))
+		at += rnd.ExpFloat64() / (rate * math.Pow(growth, at))
 		if at >= d.Seconds() {
 			break
 		}

@@ -15,10 +15,12 @@ type plan struct {
 	commits     int           // watched while no server runs
 	bulk        int           // rows of the bulk update
 	rates       []int         // changes a second, in the picture; must have those of the rows, 50 and 3,000
+	loadRows    int           // for open loops to change, each once in a run
 	load        time.Duration // of a round in an open loop
 	quiet       time.Duration // without a frame, after which none is expected any more
+	events      int           // of the fan-out, 10 a second
 	streams     []int         // for memory; the last is how many the fan-out has
-	settle      time.Duration // before memory is read
+	settle      time.Duration // before memory is read; half of it where that is only for the picture
 	scopes      int           // each with a stream
 	scopesRate  int
 	most        mostPlan
@@ -30,6 +32,7 @@ type mostPlan struct {
 	first   float64       // events a second at the start
 	growth  float64       // a second
 	longest time.Duration // of the ramp
+	window  time.Duration // in which frames are counted
 }
 
 type stalledPlan struct {
@@ -39,19 +42,19 @@ type stalledPlan struct {
 // full takes less than ten minutes on two cores.
 var full = plan{
 	rounds: 5, curveRounds: 2, seconds: 2, clients: []int{1, 2, 4, 8, 16, 32, 64}, flushers: 64, commits: 2000, bulk: 100_000,
-	rates: []int{50, 500, 1500, 3000}, load: 4 * time.Second, quiet: 2 * time.Second,
-	streams: []int{1000, 2500, 5000, 10_000}, settle: 2 * time.Second,
+	rates: []int{50, 500, 1500, 3000}, loadRows: 100_000, load: 4 * time.Second, quiet: 2 * time.Second,
+	events: 60, streams: []int{1000, 2500, 5000, 10_000}, settle: 2 * time.Second,
 	scopes: 10_000, scopesRate: 2000,
-	most:    mostPlan{streams: 1000, first: 200, growth: 1.06, longest: 45 * time.Second},
+	most:    mostPlan{streams: 1000, first: 200, growth: 1.06, longest: 45 * time.Second, window: time.Second},
 	stalled: stalledPlan{rate: 150, lead: 1000, counted: 500},
 }
 
 // quick shows that the harness works. Its figures mean nothing.
 var quick = plan{
 	rounds: 1, curveRounds: 1, seconds: 1, clients: []int{1, 16}, flushers: 4, commits: 100, bulk: 2000,
-	rates: []int{50, 3000}, load: 300 * time.Millisecond, quiet: time.Second,
-	streams: []int{20, 50}, settle: 100 * time.Millisecond,
+	rates: []int{50, 3000}, loadRows: 5000, load: 300 * time.Millisecond, quiet: time.Second,
+	events: 5, streams: []int{20, 50}, settle: 100 * time.Millisecond,
 	scopes: 50, scopesRate: 200,
-	most:    mostPlan{streams: 20, first: 50, growth: 2, longest: 3500 * time.Millisecond},
+	most:    mostPlan{streams: 20, first: 50, growth: 2, longest: 1500 * time.Millisecond, window: 250 * time.Millisecond},
 	stalled: stalledPlan{rate: 1000, lead: 1000, counted: 100},
 }

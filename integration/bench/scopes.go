@@ -14,10 +14,21 @@ func (w *world) manyScopes(ctx context.Context, r *report) error {
 		scopes[i] = fmt.Sprintf("project:%d", i)
 	}
 	all := map[string]*timed{naive: {}, pgbell: {}}
+	cpu := map[string][]float64{}
 	err := turns(two, w.plan.curveRounds, func(name string) error {
-		return w.withStreams(ctx, name, shape{rows: loadRows, projects: len(scopes)}, scopes, func(_ *process, s *streams) error {
+		return w.withStreams(ctx, name, shape{rows: w.plan.loadRows, projects: len(scopes)}, scopes, func(server *process, s *streams) error {
+			before, err := server.cpu()
+			if err != nil {
+				return err
+			}
 			l := newLoad(1, steady(float64(w.plan.scopesRate), w.plan.load))
-			return w.timeLoad(ctx, s, l, 1, all[name], l.updates(w.url(name)))
+			if err := w.timeLoad(ctx, s, l, 1, all[name], l.updates(w.url(name))); err != nil {
+				return err
+			}
+			after, err := server.cpu()
+			made, _ := l.made()
+			cpu[name] = append(cpu[name], (after-before).Seconds()*1e6/float64(made))
+			return err
 		})
 	})
 	if err != nil {
@@ -35,5 +46,9 @@ func (w *world) manyScopes(ctx context.Context, r *report) error {
 	w.log("%d scopes: naive p50 %.2f ms, p99 %.2f ms; pgbell %.2f, %.2f; %s", len(scopes),
 		n.due.quantile(0.5), n.due.quantile(0.99), p.due.quantile(0.5), p.due.quantile(0.99), row.Note)
 	r.Rows = append(r.Rows, row.judge(naive, atMost(1)))
+	r.Rows = append(r.Rows, figure{
+		Key: "change-cpu", Name: "server CPU per million changes, each to one stream", Unit: "s",
+		Naive: new(median(cpu[naive])), Pgbell: new(median(cpu[pgbell])),
+	}.judge(naive, nil))
 	return nil
 }

@@ -8,7 +8,6 @@ import (
 	"os"
 	"regexp"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 )
@@ -30,7 +29,8 @@ func TestHarnessMeasures(t *testing.T) {
 	p := quick
 	p.noSync = true
 	p.bulk, p.commits, p.streams, p.scopes, p.scopesRate = 100, 20, []int{3, 5}, 5, 50
-	p.rates, p.most = []int{50, 3000}, mostPlan{streams: 3, first: 20, growth: 2, longest: 3500 * time.Millisecond}
+	p.rates, p.most = []int{50, 3000}, quick.most
+	p.most.streams = 3
 	p.stalled = stalledPlan{rate: 1000, lead: 50, counted: 20}
 	r, err := measure(t.Context(), p, regexp.MustCompile("bulk|silent|latency|fanout|scopes|most|stalled"), t.Logf)
 	if err != nil {
@@ -38,7 +38,7 @@ func TestHarnessMeasures(t *testing.T) {
 	}
 	want := []string{
 		"bulk", "no-listener", "latency-50-p50", "latency-50-p99", "latency-3000-p99",
-		"fanout-p50", "fanout-p99", "fanout-cpu", "memory-idle", "memory-loaded", "scopes-p50", "scopes-p99", "most-frames", "stalled",
+		"fanout-p50", "fanout-p99", "fanout-cpu", "memory-idle", "memory-loaded", "scopes-p50", "scopes-p99", "change-cpu", "most-frames", "stalled",
 	}
 	if len(r.Rows) != len(want) {
 		t.Fatalf("got %d rows, want %d: %v", len(r.Rows), len(want), r.Rows)
@@ -63,5 +63,31 @@ func TestHarnessMeasures(t *testing.T) {
 		if info, err := os.Stat(dir + "/" + name); err != nil || info.Size() == 0 {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestInterruptedRunLeavesNothing: no file. That no process is left goleak tells, since a
+// goroutine waits for each.
+func TestInterruptedRunLeavesNothing(t *testing.T) {
+	dir, err := os.MkdirTemp("", "pgbell-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	if err := os.Chmod(dir, 0o755); err != nil { // PostgreSQL may run as another user
+		t.Fatal(err)
+	}
+	t.Setenv("TMPDIR", dir)
+	p := quick
+	p.noSync, p.rates, p.loadRows = true, []int{50}, 500
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	_, err = measure(ctx, p, regexp.MustCompile("latency|fanout"), func(string, ...any) { cancel() })
+	if err == nil || err.Error() != "interrupted" {
+		t.Errorf("got %v, want an error that says so", err)
+	}
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }

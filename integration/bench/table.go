@@ -83,32 +83,30 @@ func (f figure) metCell() string {
 	return strings.TrimPrefix(word+"; "+f.Note, "; ")
 }
 
-// The table stands between these in performance.md.
-const (
-	tableBegin = "<!-- what follows is written by make bench-docs -->\n"
-	tableEnd   = "<!-- up to here -->\n"
-)
-
-// writeTable puts the table into the performance.md in dir.
-func (r *report) writeTable(dir string) error {
+// writeTables puts the table and the sizing into the performance.md in dir.
+func (r *report) writeTables(dir string) error {
 	path := filepath.Join(dir, "performance.md")
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	replaced, err := replaceTable(string(text), r.table())
+	replaced, err := replace(string(text), "table", r.table())
+	if err == nil {
+		replaced, err = replace(replaced, "sizing", r.sizing())
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return os.WriteFile(path, []byte(replaced), 0o644)
 }
 
-// replaceTable returns text with another table.
-func replaceTable(text, table string) (string, error) {
-	before, rest, ok := strings.Cut(text, tableBegin)
-	_, after, ended := strings.Cut(rest, tableEnd)
+// replace returns text with something else between the marks of this name.
+func replace(text, name, with string) (string, error) {
+	begin, end := "<!-- "+name+", by make bench-docs -->\n", "<!-- end of "+name+" -->\n"
+	before, rest, ok := strings.Cut(text, begin)
+	_, after, ended := strings.Cut(rest, end)
 	if !ok || !ended {
-		return "", fmt.Errorf("the marks %q and %q are missing", tableBegin, tableEnd)
+		return "", fmt.Errorf("the marks %q and %q are missing", begin, end)
 	}
-	return before + tableBegin + "\n" + table + "\n" + tableEnd + after, nil
+	return before + begin + "\n" + with + "\n" + end + after, nil
 }

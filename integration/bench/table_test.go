@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -42,23 +45,36 @@ func TestNumbersHaveThreeDigitsThatCount(t *testing.T) {
 	}
 }
 
-func TestTableReplacesTheFormerOneAlone(t *testing.T) {
-	r := report{At: time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC), Rows: []figure{{Name: "a row", Unit: "ms", Pgbell: new(1.0)}}}
-	first, err := replaceTable("before\n"+tableBegin+tableEnd+"after\n", "an older table\n")
+func TestTablesReplaceTheFormerOnesAlone(t *testing.T) {
+	r := report{
+		At:   time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC),
+		Rows: []figure{{Key: "memory-loaded", Name: "a row", Unit: "KiB", Pgbell: new(10.0)}},
+	}
+	dir := t.TempDir()
+	path := filepath.Join(dir, "performance.md")
+	const text = "one\n<!-- table, by make bench-docs -->\n%s<!-- end of table -->\ntwo\n<!-- sizing, by make bench-docs -->\n%s<!-- end of sizing -->\nthree\n"
+	if err := os.WriteFile(path, fmt.Appendf(nil, text, "", "an older one\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := r.writeTables(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := replaceTable(first, r.table())
-	if err != nil {
+	if want := fmt.Sprintf(text, "\n"+r.table()+"\n", "\n"+r.sizing()+"\n"); string(got) != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if !strings.Contains(r.table(), "| a row | KiB |  |  | 10 |  |  |  |\n") || !strings.Contains(r.sizing(), "| 419,430 |") {
+		t.Errorf("the row is in neither:\n%s\n%s", r.table(), r.sizing())
+	}
+	if err := os.WriteFile(path, []byte("no marks"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if want := "before\n" + tableBegin + "\n" + r.table() + "\n" + tableEnd + "after\n"; second != want {
-		t.Errorf("got\n%s\nwant\n%s", second, want)
-	}
-	if !strings.Contains(second, "| a row | ms |  |  | 1 |  |  |  |\n") {
-		t.Errorf("the row is not in the table:\n%s", second)
-	}
-	if _, err := replaceTable("no marks", r.table()); err == nil {
+	if err := r.writeTables(dir); err == nil {
 		t.Error("a text without the marks was replaced")
 	}
 }

@@ -101,13 +101,18 @@ func (w *world) close() error {
 func (w *world) binary() string { return filepath.Join(w.dir, "pgbell") }
 
 // diskDir returns a directory for the database that is not in memory, where a flush
-// would cost nothing.
+// would cost nothing; "" for the usual place.
 func diskDir() (string, error) {
-	for _, dir := range []string{os.TempDir(), "/var/tmp"} {
+	const other = "/var/tmp"
+	for _, dir := range []string{os.TempDir(), other} {
 		var fs unix.Statfs_t
-		if err := unix.Statfs(dir, &fs); err == nil && fs.Type != unix.TMPFS_MAGIC {
+		if err := unix.Statfs(dir, &fs); err != nil || fs.Type == unix.TMPFS_MAGIC {
+			continue
+		}
+		if dir == other {
 			return dir, nil
 		}
+		return "", nil
 	}
 	return "", errors.New("the directories for temporary files are in memory: set TMPDIR to one on a disk")
 }
