@@ -31,7 +31,7 @@ func (w *world) bulkUpdate(ctx context.Context, r *report) error {
 	}
 	base := median(times[bare])
 	row := figure{
-		Key: "bulk", Name: fmt.Sprintf("UPDATE of %d rows in one statement, time above bare", w.plan.bulk), Unit: "ms",
+		Key: "bulk", Name: fmt.Sprintf("UPDATE of %s rows in one statement, time above bare", count(w.plan.bulk)), Unit: "ms",
 		Bare: &base, Naive: new(median(times[naive]) - base), Pgbell: new(median(times[pgbell]) - base),
 		Note: "bare: its whole time",
 	}

@@ -48,10 +48,10 @@ func (w *world) fanout(ctx context.Context, r *report) error {
 		}
 		r.Rows = append(r.Rows, row.judge(of, atMost(bound)))
 	}
-	add("fanout-p50", fmt.Sprintf("1 event to %d streams, 10/s, p50", streams), "ms", 0.75, true, func(f *fanned) float64 { return f.sent.quantile(0.5) })
+	add("fanout-p50", fmt.Sprintf("1 event to %s streams, 10/s, p50", count(streams)), "ms", 0.75, true, func(f *fanned) float64 { return f.sent.quantile(0.5) })
 	add("fanout-p99", "the same, p99", "ms", 0.75, true, func(f *fanned) float64 { return f.sent.quantile(0.99) })
 	add("fanout-cpu", "server CPU per million frames", "s", 0.75, true, func(f *fanned) float64 { return median(f.cpu) })
-	add("memory-idle", fmt.Sprintf("memory per stream at %d, idle", streams), "KiB", 9, false, func(f *fanned) float64 { return median(f.idle) })
+	add("memory-idle", fmt.Sprintf("memory per stream at %s, idle", count(streams)), "KiB", 9, false, func(f *fanned) float64 { return median(f.idle) })
 	add("memory-loaded", "the same, loaded", "KiB", 10, false, func(f *fanned) float64 { return median(f.loaded) })
 	for _, name := range []string{plainHTTP, plainHijacked, naive, pgbell} {
 		f := all[name]
@@ -75,6 +75,9 @@ func (w *world) fanoutOf(ctx context.Context, name string, all *fanned) error {
 		return err
 	}
 	defer s.close()
+	if err := pause(ctx, w.plan.settle/2); err != nil {
+		return err
+	}
 	before, err := server.resident()
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ type machine struct {
 	Kernel   string `json:"kernel"`
 	Go       string `json:"go"`
 	Postgres string `json:"postgres"`
+	Load     string `json:"load"` // the load average of the minute before
 }
 
 var modelLine = regexp.MustCompile(`(?m)^model name\s*:\s*(.*)$`)
@@ -29,6 +30,9 @@ func thisMachine() machine {
 	}
 	if release, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
 		m.Kernel = strings.TrimSpace(string(release))
+	}
+	if load, err := os.ReadFile("/proc/loadavg"); err == nil {
+		m.Load, _, _ = strings.Cut(string(load), " ")
 	}
 	return m
 }

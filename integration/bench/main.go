@@ -108,7 +108,7 @@ func suiteNames() string {
 // measure runs the chosen suites. With an error comes what the others measured; it is nil
 // if none could.
 func measure(ctx context.Context, p plan, chosen *regexp.Regexp, log func(string, ...any)) (_ *report, err error) {
-	began := time.Now()
+	began, host := time.Now(), thisMachine()
 	var files unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
 		return nil, fmt.Errorf("getrlimit: %w", err)
@@ -123,7 +123,7 @@ func measure(ctx context.Context, p plan, chosen *regexp.Regexp, log func(string
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, w.close()) }()
-	r := &report{At: began.UTC().Truncate(time.Second), Machine: thisMachine(), Curves: map[string][]line{}}
+	r := &report{At: began.UTC().Truncate(time.Second), Machine: host, Curves: map[string][]line{}}
 	if r.Machine.Postgres, err = w.version(ctx); err != nil {
 		return nil, err
 	}

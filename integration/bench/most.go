@@ -23,7 +23,7 @@ func (w *world) mostFrames(ctx context.Context, r *report) error {
 		return err
 	}
 	row := figure{
-		Key: "most-frames", Name: fmt.Sprintf("most frames/s to %d streams with p99 under 1 s, nothing lost", w.plan.most.streams), Unit: "frames/s",
+		Key: "most-frames", Name: fmt.Sprintf("most frames/s to %s streams with p99 under 1 s, nothing lost", count(w.plan.most.streams)), Unit: "frames/s",
 		Naive: new(median(best[naive])), Pgbell: new(median(best[pgbell])),
 	}
 	w.log("most frames/s: naive %.0f, pgbell %.0f", *row.Naive, *row.Pgbell)

@@ -45,7 +45,7 @@ var full = plan{
 	rates: []int{50, 500, 1500, 3000}, loadRows: 100_000, load: 4 * time.Second, quiet: 2 * time.Second,
 	events: 60, streams: []int{1000, 2500, 5000, 10_000}, settle: 2 * time.Second,
 	scopes: 10_000, scopesRate: 2000,
-	most:    mostPlan{streams: 1000, first: 200, growth: 1.06, longest: 45 * time.Second, window: time.Second},
+	most:    mostPlan{streams: 1000, first: 100, growth: 1.08, longest: 45 * time.Second, window: time.Second},
 	stalled: stalledPlan{rate: 150, lead: 1000, counted: 500},
 }
 

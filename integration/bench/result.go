@@ -44,9 +44,12 @@ func atMost(v float64) *target  { return &target{AtMost: &v} }
 // the target is met.
 func (f figure) judge(of string, t *target) figure {
 	value := f.Pgbell
-	if base := map[string]*float64{bare: f.Bare, naive: f.Naive}[of]; base != nil && *base != 0 && value != nil {
-		ratio := *value / *base
-		f.Ratio, f.Of, value = &ratio, of, &ratio
+	if of != "" {
+		value = nil
+		if base := map[string]*float64{bare: f.Bare, naive: f.Naive}[of]; base != nil && *base != 0 && f.Pgbell != nil {
+			value = new(*f.Pgbell / *base)
+			f.Ratio, f.Of = value, of
+		}
 	}
 	f.Target = t
 	if t != nil && value != nil {

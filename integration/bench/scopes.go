@@ -36,7 +36,7 @@ func (w *world) manyScopes(ctx context.Context, r *report) error {
 	}
 	n, p := all[naive], all[pgbell]
 	row := figure{
-		Key: "scopes-p50", Name: fmt.Sprintf("%d scopes, %d changes/s, one stream each, p50", w.plan.scopes, w.plan.scopesRate), Unit: "ms",
+		Key: "scopes-p50", Name: fmt.Sprintf("%s scopes, %s changes/s, one stream each, p50", count(w.plan.scopes), count(w.plan.scopesRate)), Unit: "ms",
 		Naive: new(n.due.quantile(0.5)), Pgbell: new(p.due.quantile(0.5)),
 		Note: fmt.Sprintf("made %.0f and %.0f changes/s; %s", median(n.rates), median(p.rates), lost(p)),
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"strings"
 )
 
@@ -18,12 +19,12 @@ func (r *report) sizing() string {
 	var b strings.Builder
 	b.WriteString("| | estimate | made of |\n|---|--:|---|\n")
 	row := func(name, format string, value float64, of string) {
-		fmt.Fprintf(&b, "| %s | "+format+" | %s |\n", name, number(&value), of)
+		fmt.Fprintf(&b, "| %s | "+format+" | %s |\n", name, rough(value), of)
 	}
 	memory, frames, changes := r.of("memory-loaded"), r.of("fanout-cpu"), r.of("change-cpu") // KiB, seconds per million, the same
 	if memory > 0 {
 		row("streams in 4 GiB", "%s", 4*(1<<20)/memory, "memory per stream, loaded")
-		row(fmt.Sprintf("a million streams: memory in all, on 20 servers of %s", number(new(float64(nodeStreams)))), "%s GiB", 1e6*memory/(1<<20), "the same")
+		row(fmt.Sprintf("a million streams: memory in all, on 20 servers of %s", count(nodeStreams)), "%s GiB", 1e6*memory/(1<<20), "the same")
 	}
 	if frames > 0 {
 		row("frames/s of one core", "%s", 1e6/frames, "server CPU per million frames")
@@ -39,6 +40,12 @@ func (r *report) sizing() string {
 	row("50,000 changes/s: the journal grows by", "%s MB/s", 50_000*changeBytes/1e6, "[bytes of a change](operations.md#sizing)")
 	row("and holds, with a retention of 10 minutes, at most", "%s GB", 50_000*changeBytes*2*600/1e9, "[the journal](operations.md#the-journal)")
 	return b.String()
+}
+
+// rough returns v, above zero, with the two digits that an estimate has.
+func rough(v float64) string {
+	unit := math.Pow(10, math.Floor(math.Log10(v))-1)
+	return number(new(math.Round(v/unit) * unit))
 }
 
 // of returns pgbell's figure of a row, 0 if there is none.

@@ -18,10 +18,13 @@ func (r *report) table() string {
 			f.Name, f.Unit, f.bareCell(), number(f.Naive), number(f.Pgbell), f.ratioCell(), f.targetCell(), f.metCell())
 	}
 	m := r.Machine
-	fmt.Fprintf(&b, "\n%s, %s, %d cores (%s), Linux %s, PostgreSQL %s, %s; took %s.\n",
-		r.At.Format("2006-01-02"), "writers, clients and servers on one machine", m.Cores, m.CPU, m.Kernel, m.Postgres, m.Go, r.Took)
+	fmt.Fprintf(&b, "\n%s, all on one machine: %d cores (%s), load average %s before it began, Linux %s, PostgreSQL %s, %s; took %s.\n",
+		r.At.Format("2006-01-02"), m.Cores, m.CPU, m.Load, m.Kernel, m.Postgres, m.Go, r.Took)
 	return b.String()
 }
+
+// count returns n as number does.
+func count(n int) string { return number(new(float64(n))) }
 
 // number returns v with three digits that count.
 func number(v *float64) string {

@@ -24,6 +24,7 @@ func TestTargetsAreJudgedByTheRatioWhereThereIsOne(t *testing.T) {
 		{"no ratio", figure{Naive: new(4.0), Pgbell: new(0.0)}, "", atMost(0), "|≤ 0|met"},
 		{"no target", figure{Naive: new(4.0), Pgbell: new(2.0), Note: "so"}, naive, nil, "0.50 of naive||so"},
 		{"no ratio to nothing", figure{Naive: new(0.0), Pgbell: new(2.0)}, naive, nil, "||"},
+		{"no verdict without a ratio", figure{Naive: new(0.0), Pgbell: new(2.0)}, naive, atLeast(1.1), "|≥ 1.1|"},
 	} {
 		f := tt.row.judge(tt.of, tt.bound)
 		if got := strings.Join([]string{f.ratioCell(), f.targetCell(), f.metCell()}, "|"); got != tt.want {
@@ -68,7 +69,7 @@ func TestTablesReplaceTheFormerOnesAlone(t *testing.T) {
 	if want := fmt.Sprintf(text, "\n"+r.table()+"\n", "\n"+r.sizing()+"\n"); string(got) != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	if !strings.Contains(r.table(), "| a row | KiB |  |  | 10 |  |  |  |\n") || !strings.Contains(r.sizing(), "| 419,430 |") {
+	if !strings.Contains(r.table(), "| a row | KiB |  |  | 10 |  |  |  |\n") || !strings.Contains(r.sizing(), "| 420,000 |") {
 		t.Errorf("the row is in neither:\n%s\n%s", r.table(), r.sizing())
 	}
 	if err := os.WriteFile(path, []byte("no marks"), 0o600); err != nil {

@@ -8,12 +8,10 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	_ "github.com/jackc/pgx/v5/stdlib"
@@ -77,11 +75,11 @@ func (w *world) open(ctx context.Context) error {
 		return err
 	}
 	for _, name := range []string{bare, naive, pgbell} {
-		if err := w.exec(ctx, "postgres", "create database "+name); err != nil {
+		if err := w.exec(ctx, "postgres", "create database "+name+emptied); err != nil {
 			return err
 		}
 	}
-	db, err := sql.Open("pgx", w.url(pgbell))
+	db, err := sql.Open("pgx", w.url(pgbell+emptied))
 	if err != nil {
 		return err
 	}
@@ -138,10 +136,18 @@ type shape struct {
 	body           int // bytes of a column that travels; 0 for none
 }
 
-// makeTable makes a contender's table anew, with triggers.
+// emptied is the end of the name of the database that a contender begins with.
+const emptied = "_empty"
+
+// makeTable makes a contender's database anew, with the table and triggers: what a row
+// before left in it, such as an hour's journal, is no burden to the next.
 func (w *world) makeTable(ctx context.Context, name string, s shape) error {
-	fill := fmt.Sprintf(`
-		drop table if exists tasks; drop function if exists tell(); %s
+	for _, sql := range []string{"drop database if exists " + name + " with (force)", "create database " + name + " template " + name + emptied} {
+		if err := w.exec(ctx, "postgres", sql); err != nil {
+			return err
+		}
+	}
+	fill := fmt.Sprintf(`%s
 		insert into tasks select n, n %% %d, '%s', 'task ' || n, false, now(), nullif(repeat('x', %d), '')
 		from generate_series(1, %d) n;`, tableSQL, s.projects, user, s.body, s.rows)
 	switch name {
@@ -171,83 +177,4 @@ func (w *world) makeTables(ctx context.Context, s shape, names ...string) error 
 		}
 	}
 	return nil
-}
-
-// serve starts the server of a contender and returns once it listens to the database.
-// Bare has none: then it is nil.
-func (w *world) serve(ctx context.Context, name string) (*process, error) {
-	switch name {
-	case bare:
-		return nil, nil
-	case pgbell:
-		p, err := start(ctx, w.url(name), w.binary(), "serve", "--addr", "127.0.0.1:0", "--auth", "header", "--drain", "0s")
-		if err != nil {
-			return nil, err
-		}
-		if err := p.waitReady(ctx); err != nil {
-			p.stop()
-			return nil, err
-		}
-		return p, nil
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	return start(ctx, w.url(naive), self, serveArg, name)
-}
-
-// serveAll starts the servers of the contenders that have one. The returned function
-// stops them.
-func (w *world) serveAll(ctx context.Context) (stop func(), err error) {
-	var all []*process
-	stop = func() {
-		for _, p := range all {
-			p.stop()
-		}
-	}
-	for _, name := range []string{naive, pgbell} {
-		p, err := w.serve(ctx, name)
-		if err != nil {
-			stop()
-			return nil, err
-		}
-		all = append(all, p)
-	}
-	return stop, nil
-}
-
-// waitReady waits until pgbell says that it has caught up.
-func (p *process) waitReady(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	for {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.addr+"/readyz", nil)
-		if err != nil {
-			return err
-		}
-		resp, err := http.DefaultClient.Do(req)
-		if err == nil {
-			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return nil
-			}
-		}
-		select {
-		case <-time.After(20 * time.Millisecond):
-		case <-p.done:
-			return fmt.Errorf("pgbell ended: %s", p.lastLine())
-		case <-ctx.Done():
-			return fmt.Errorf("wait for pgbell: %w: %s", context.Cause(ctx), p.lastLine())
-		}
-	}
-}
-
-// request returns what a client sends to a contender's server to hear of a scope.
-func request(name, scope string) string {
-	path := "/events?scope=" + scope
-	if name == naive {
-		path = "/events?stream=" + scope
-	}
-	return "GET " + path + " HTTP/1.1\r\nHost: bench\r\nX-Forwarded-User: " + user + "\r\n\r\n"
 }

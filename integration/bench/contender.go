@@ -1,0 +1,90 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"time"
+)
+
+// serve starts the server of a contender and returns once it listens to the database.
+// Bare has none: then it is nil.
+func (w *world) serve(ctx context.Context, name string) (*process, error) {
+	switch name {
+	case bare:
+		return nil, nil
+	case pgbell:
+		p, err := start(ctx, w.url(name), w.binary(), "serve", "--addr", "127.0.0.1:0", "--auth", "header", "--drain", "0s")
+		if err != nil {
+			return nil, err
+		}
+		if err := p.waitReady(ctx); err != nil {
+			p.stop()
+			return nil, err
+		}
+		return p, nil
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return start(ctx, w.url(naive), self, serveArg, name)
+}
+
+// serveAll starts the servers of the contenders that have one. The returned function
+// stops them.
+func (w *world) serveAll(ctx context.Context) (stop func(), err error) {
+	var all []*process
+	stop = func() {
+		for _, p := range all {
+			p.stop()
+		}
+	}
+	for _, name := range []string{naive, pgbell} {
+		p, err := w.serve(ctx, name)
+		if err != nil {
+			stop()
+			return nil, err
+		}
+		all = append(all, p)
+	}
+	return stop, nil
+}
+
+// waitReady waits until pgbell says that it has caught up.
+func (p *process) waitReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.addr+"/readyz", nil)
+		if err != nil {
+			return err
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-p.done:
+			return fmt.Errorf("pgbell ended: %s", p.lastLine())
+		case <-ctx.Done():
+			return fmt.Errorf("wait for pgbell: %w: %s", context.Cause(ctx), p.lastLine())
+		}
+	}
+}
+
+// request returns what a client sends to a contender's server to hear of a scope.
+func request(name, scope string) string {
+	path := "/events?scope=" + scope
+	if name == naive {
+		path = "/events?stream=" + scope
+	}
+	return "GET " + path + " HTTP/1.1\r\nHost: bench\r\nX-Forwarded-User: " + user + "\r\n\r\n"
+}
