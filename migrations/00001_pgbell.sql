@@ -764,7 +764,8 @@ begin
     end if;
 
     select string_agg(pgbell.has_type(pgbell.quoted(c.name), c.base), ' and '),
-        string_agg(format('case when %s then %L end', c.differs, substr(to_json(c.name)::text, 2, length(to_json(c.name)::text) - 2)), ', ' order by c.i),
+        format(case when count(*) < 90 then $q$concat_ws('","', %s)$q$ else $q$array_to_string(array[%s]::text[], '","')$q$ end, -- a function takes 100 arguments
+            coalesce(string_agg(format('case when %s then %L end', c.differs, substr(to_json(c.name)::text, 2, length(to_json(c.name)::text) - 2)), ', ' order by c.i), 'null')),
         coalesce(string_agg(c.differs, ' or ' order by c.i) filter (where c.name = any (f.columns)), (f.columns is null)::text),
         coalesce(string_agg(c.differs, ' or ' order by c.i) filter (where c.name = any (names)), 'false'),
         string_agg(c.equals, ' and ') filter (where c.name = any (f.key))
@@ -795,7 +796,7 @@ begin
                                 ',"old":{"scopes":' || case when x.old_scopes = '' then '[]' else '["' || x.old_scopes || '"]' end
                                 || ',"audience":' || coalesce(x.old_audience, 'null') || ',"key":' || x.key || '}' else '' end || '}' end as change
                         from (select x.*, x.moves and (x.old_scopes <> x.scopes or x.old_audience is distinct from x.audience) as moved
-                            from (select row_number() over () as i, concat_ws('","', %1$s) as changed, %2$s as counts, %3$s as moves, %4$s,
+                            from (select row_number() over () as i, %1$s as changed, %2$s as counts, %3$s as moves, %4$s,
                                     case when %3$s then %5$s end as old_scopes, case when %3$s then %6$s end as old_audience
                                 from old_rows o join new_rows n on %7$s offset 0) x offset 0) x offset 0) x
                     group by (x.i - 1) / 500
@@ -820,7 +821,7 @@ begin
             if feed.alone is null then -- no row
                 return null;
             elsif feed.same and feed.alone then
-                select concat_ws('","', %s), %s, %s, %s from old_rows o, new_rows n
+                select %s, %s, %s, %s from old_rows o, new_rows n
                 into feed.changed, feed.counts, feed.moved, feed.drifted, feed.scopes, feed.audience, feed.key, feed.data;
                 if not (feed.moved or feed.drifted) then
                     if feed.changed = '' or feed.scopes = '' or not feed.counts then
@@ -830,7 +831,7 @@ begin
                 end if;%s
             end if;$q$,
         one, alone, depends, f.target::oid, (select c.relnatts + 1 from pg_class c where c.oid = f.target), coalesce(same, 'true'),
-        coalesce(differ, 'null'), counts, moves, pgbell.side(f, 'n.'), tell, many);
+        differ, counts, moves, pgbell.side(f, 'n.'), tell, many);
 end $$;
 -- +goose StatementEnd
 
