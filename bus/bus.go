@@ -100,19 +100,18 @@ func (b *Bus) Emit(e ChangeEvent) {
 	if sc == nil {
 		return
 	}
-	shared := new(ChangeEvent)
-	*shared = e
-	b.dropped(sc, shared, deliver(shared, to))
+	d := &Delivery{Event: e}
+	b.dropped(sc, &d.Event, deliver(d, to))
 }
 
 // emitTo delivers e to the subscriptions that users have on its scope, found user
 // by user, so that an event for one costs the same however many others listen.
 func (b *Bus) emitTo(users []string, e ChangeEvent) {
 	var (
-		shared *ChangeEvent
-		sc     *scope
-		room   [8][]slot
-		drops  int
+		d     *Delivery
+		sc    *scope
+		room  [8][]slot
+		drops int
 	)
 	for some := range slices.Chunk(users, 256) { // so that mu is not held for long
 		to := room[:0]
@@ -126,23 +125,22 @@ func (b *Bus) emitTo(users []string, e ChangeEvent) {
 			}
 		}
 		b.mu.Unlock()
-		if len(to) > 0 && shared == nil {
-			shared = new(ChangeEvent)
-			*shared = e
+		if len(to) > 0 && d == nil {
+			d = &Delivery{Event: e}
 		}
 		for _, slots := range to {
-			drops += deliver(shared, slots)
+			drops += deliver(d, slots)
 		}
 	}
 	if drops > 0 {
-		b.dropped(sc, shared, drops)
+		b.dropped(sc, &d.Event, drops)
 	}
 }
 
-// deliver queues e for each, and returns how many had no room for it.
-func deliver(e *ChangeEvent, to []slot) (drops int) {
+// deliver queues d for each, and returns how many had no room for it.
+func deliver(d *Delivery, to []slot) (drops int) {
 	for _, sl := range to {
-		if !sl.sub.push(e) {
+		if !sl.sub.push(d) {
 			drops++
 		}
 	}
@@ -172,10 +170,9 @@ func (b *Bus) Reset(match func(scope string) bool, e ChangeEvent) {
 	n := 0
 	for _, t := range targets {
 		if match == nil || match(t.scope) {
-			shared := new(ChangeEvent)
-			*shared = e
-			shared.Scope = t.scope
-			deliver(shared, t.to)
+			d := &Delivery{Event: e}
+			d.Event.Scope = t.scope
+			deliver(d, t.to)
 			n++
 		}
 	}

@@ -42,12 +42,13 @@
 //
 // Hooks (OnDrop, OnDisconnect) and the logger run in the goroutine that caused them,
 // without a lock, so they may call the bus. They delay only that goroutine. A hook's
-// panic is logged and goes no further.
+// panic is logged and goes no further. Options.Wake runs there too, but is called too
+// often to be guarded: it must neither block nor panic.
 //
 // # Who owns what
 //
 // An event is shared by all who receive it: nobody may modify its slices once it was
-// emitted. All other slices that go in or out are copied or the caller's own. The
+// emitted. So is what they make of it with [Delivery.Memo]. All other slices that go in or out are copied or the caller's own. The
 // bus starts no goroutine and needs no shutdown; of a scope without subscribers it
 // keeps nothing.
 //

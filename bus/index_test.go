@@ -88,11 +88,11 @@ func TestQueueIsAFIFOWithinItsLimit(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		limit := rapid.IntRange(1, 100).Draw(t, "limit")
 		var q queue
-		var want []*ChangeEvent
+		var want []*Delivery
 		t.Repeat(map[string]func(*rapid.T){
 			"push": func(t *rapid.T) {
 				for range rapid.IntRange(1, 60).Draw(t, "times") {
-					e := new(ChangeEvent)
+					e := new(Delivery)
 					if ok := q.push(e, limit); ok != (len(want) < limit) {
 						t.Fatalf("push with %d of %d: got %v", len(want), limit, ok)
 					} else if ok {

@@ -3,6 +3,7 @@ package bus_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -83,4 +84,94 @@ func TestWakeReceivesAfterAnEventAndAfterTheEnd(t *testing.T) {
 			t.Errorf("got %q, want %q", brief(got), want)
 		}
 	})
+}
+
+// What Options.Wake does in place of the channel.
+func TestWakeFuncIsCalledForTheFirstEventAndForTheEnd(t *testing.T) {
+	b := newBus(t, bus.Config{QueueSize: 2})
+	calls := 0
+	s := b.Subscribe([]string{"a"}, bus.Options{Wake: func() { calls++ }})
+	want := func(n int, when string) {
+		t.Helper()
+		if calls != n {
+			t.Errorf("%s: called %d times, want %d", when, calls, n)
+		}
+	}
+	want(0, "before there was anything")
+	emit(b, "a", "1")
+	want(1, "after the first")
+	emit(b, "a", "2")
+	emit(b, "a", "lost")
+	want(1, "after others, which the reader finds with the first")
+	s.TryNext()
+	emit(b, "a", "3")
+	want(1, "with something left to take")
+	wantBrief(t, s, "a/2, reset a, a/3")
+	emit(b, "a", "4")
+	want(2, "after all was taken")
+	s.Close()
+	want(3, "after the end")
+	if !s.Ended() || s.Closed() {
+		t.Errorf("ended %v, closed %v; want the end, and something left to read", s.Ended(), s.Closed())
+	}
+	if s.Wake() != nil {
+		t.Error("there is a channel as well")
+	}
+}
+
+// A reader that is told of the first event only must not be left waiting for others.
+func TestNoWakeIsMissed(t *testing.T) {
+	b := newBus(t, bus.Config{QueueSize: 100_000})
+	for _, call := range []bool{false, true} {
+		var opts bus.Options
+		woken := make(chan struct{}, 1)
+		if call {
+			opts.Wake = func() {
+				select {
+				case woken <- struct{}{}:
+				default:
+				}
+			}
+		}
+		s := subscribe(t, b, opts, "a")
+		wake := s.Wake()
+		if call {
+			wake = woken
+		}
+		go together(4, func(int) {
+			for range 5000 {
+				emit(b, "a", "")
+			}
+		})
+		for n := 0; n < 20_000; n += len(drain(s)) {
+			<-wake
+		}
+		s.Close()
+	}
+}
+
+func TestMemoIsMadeOnceForAllReceivers(t *testing.T) {
+	b := newBus(t, bus.Config{})
+	const n = 50
+	subs := make([]*bus.Subscription, n)
+	for i := range subs {
+		subs[i] = subscribe(t, b, as("alice"), "a")
+	}
+	var made atomic.Int64
+	for round, audience := range []bus.Audience{{}, bus.Only("alice")} {
+		b.Emit(bus.ChangeEvent{Scope: "a", Origin: "me", Audience: audience})
+		together(n, func(i int) {
+			d := subs[i].TryTake()
+			got := d.Memo(func(e *bus.ChangeEvent) any { made.Add(1); return "made of " + e.Origin })
+			if got != "made of me" {
+				t.Errorf("got %v", got)
+			}
+		})
+		if got := made.Load(); got != int64(round+1) {
+			t.Errorf("made %d times for %d events", got, round+1)
+		}
+	}
+	if d := subs[0].TryTake(); d != nil {
+		t.Errorf("got %v from an empty queue", d.Event)
+	}
 }

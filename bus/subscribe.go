@@ -11,6 +11,12 @@ type Options struct {
 	// without a lock, after Presence no longer lists it. c is the zero value if
 	// there was no Connection. A panic is logged and goes no further.
 	OnDisconnect func(scope string, c Connection)
+
+	// Wake, if set, takes the place of the channel that Subscription.Wake returns,
+	// for a reader that waits at something else. It is called after something was
+	// queued that the reader may not look for, and after the subscription ended; by
+	// the goroutine that did it, without a lock. It must neither block nor panic.
+	Wake func()
 }
 
 // Subscribe returns a subscription to scopes; duplicates among them collapse. It
@@ -19,9 +25,12 @@ type Options struct {
 func (b *Bus) Subscribe(scopes []string, opts Options) *Subscription {
 	s := &Subscription{
 		bus:          b,
-		wake:         make(chan struct{}, 1),
+		call:         opts.Wake,
 		regs:         make([]registration, 0, len(scopes)),
 		onDisconnect: opts.OnDisconnect,
+	}
+	if s.call == nil {
+		s.wake = make(chan struct{}, 1)
 	}
 	if opts.Connection != nil {
 		c := *opts.Connection

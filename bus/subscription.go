@@ -11,14 +11,15 @@ import (
 // queued has been read.
 var ErrClosed = errors.New("subscription closed")
 
-// Subscription is a queue of events. Next, TryNext, Wake, Drained and Closed are
-// for one reader at a time; Close may be called by anyone.
+// Subscription is a queue of events. Next, TryNext, TryTake, Wake, Drained, Ended and
+// Closed are for one reader at a time; Close may be called by anyone.
 type Subscription struct {
 	bus          *Bus
 	conn         *Connection // nil if none was given; not modified
 	onDisconnect func(scope string, c Connection)
 	start        string
-	wake         chan struct{}
+	call         func()        // instead of wake
+	wake         chan struct{} // nil if there is call
 
 	// Guarded by the bus's mu.
 	regs          []registration // one for each scope
@@ -37,7 +38,7 @@ type Subscription struct {
 	// The resets of a mark that was reached. They are kept apart from lost: were
 	// new drops to join them, a reader slower than the emitter would get nothing
 	// but resets.
-	owed []ChangeEvent
+	owed []*Delivery
 }
 
 // registration is a subscription's place in one scope.
@@ -53,21 +54,26 @@ func (s *Subscription) userID() string {
 	return s.conn.UserID
 }
 
-// push queues e, and reports false if there was no room: e is dropped and its
-// scope will be reset. A reset that finds no room is not lost, and no drop.
-func (s *Subscription) push(e *ChangeEvent) bool {
+// push queues d, and reports false if there was no room: its event is dropped and
+// the scope will be reset. A reset that finds no room is not lost, and no drop.
+func (s *Subscription) push(d *Delivery) bool {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
 		return true
 	}
-	ok := s.queue.push(e, s.bus.size)
+	// Else who queued the first has signalled, and the reader does not wait again
+	// before it has taken all.
+	first := s.queue.n == 0
+	ok := s.queue.push(d, s.bus.size)
 	if !ok {
-		s.lose(e)
+		s.lose(&d.Event)
 	}
 	s.mu.Unlock()
-	s.signal()
-	return ok || e.Op == OpReset
+	if first {
+		s.signal()
+	}
+	return ok || d.Event.Op == OpReset
 }
 
 // lose notes that e's scope must be reset.
@@ -89,14 +95,19 @@ func (s *Subscription) lose(e *ChangeEvent) {
 }
 
 func (s *Subscription) signal() {
+	if s.call != nil {
+		s.call()
+		return
+	}
 	select {
 	case s.wake <- struct{}{}:
 	default:
 	}
 }
 
-// take returns the next event, if there is one, else whether the end was reached.
-func (s *Subscription) take() (e ChangeEvent, ok, ended bool) {
+// take returns the next event, if there is one, else nil and whether the end was
+// reached.
+func (s *Subscription) take() (d *Delivery, ended bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.owed) == 0 && len(s.lost) > 0 && s.ahead == 0 {
@@ -104,26 +115,27 @@ func (s *Subscription) take() (e ChangeEvent, ok, ended bool) {
 	}
 	switch {
 	case len(s.owed) > 0:
-		e, s.owed = s.owed[0], s.owed[1:]
-		return e, true, false
+		d, s.owed = s.owed[0], s.owed[1:]
+		return d, false
 	case s.queue.n > 0:
 		if len(s.lost) > 0 {
 			s.ahead--
 		}
-		return *s.queue.pop(), true, false
+		return s.queue.pop(), false
 	}
 	s.owed = nil
-	return ChangeEvent{}, false, s.closed
+	return nil, s.closed
 }
 
 // owe turns lost into the resets to deliver now, in the order of the scopes.
 func (s *Subscription) owe() {
-	s.owed = make([]ChangeEvent, 0, len(s.lost))
+	s.owed = make([]*Delivery, 0, len(s.lost))
 	now := time.Now()
 	for i := range s.regs {
 		name := s.regs[i].scope
 		if reason, ok := s.lost[name]; ok {
-			s.owed = append(s.owed, ChangeEvent{Scope: name, Op: OpReset, Reason: reason, At: now, Cursor: s.cursor})
+			reset := ChangeEvent{Scope: name, Op: OpReset, Reason: reason, At: now, Cursor: s.cursor}
+			s.owed = append(s.owed, &Delivery{Event: reset})
 		}
 	}
 	s.lost, s.cursor = nil, ""
@@ -131,13 +143,14 @@ func (s *Subscription) owe() {
 
 // Next returns the next event, waiting for one if there is none. What is queued
 // comes first, even if ctx is done or the subscription has ended; then ErrClosed if
-// it has ended, or the cause of ctx. The latter does not end the subscription.
+// it has ended, or the cause of ctx. The latter does not end the subscription. It
+// is not for a subscription with Options.Wake.
 func (s *Subscription) Next(ctx context.Context) (ChangeEvent, error) {
 	for {
-		e, ok, ended := s.take()
+		d, ended := s.take()
 		switch {
-		case ok:
-			return e, nil
+		case d != nil:
+			return d.Event, nil
 		case ended:
 			return ChangeEvent{}, ErrClosed
 		}
@@ -151,14 +164,23 @@ func (s *Subscription) Next(ctx context.Context) (ChangeEvent, error) {
 
 // TryNext returns the next event if there is one, without waiting.
 func (s *Subscription) TryNext() (ChangeEvent, bool) {
-	e, ok, _ := s.take()
-	return e, ok
+	if d, _ := s.take(); d != nil {
+		return d.Event, true
+	}
+	return ChangeEvent{}, false
+}
+
+// TryTake is TryNext for a reader that makes of each event what others make of it,
+// too: see [Delivery.Memo]. It returns nil if there is none.
+func (s *Subscription) TryTake() *Delivery {
+	d, _ := s.take()
+	return d
 }
 
 // Wake returns a channel that receives after something was queued or the
 // subscription ended, for a reader that waits for other things as well. It holds
 // one token for all that happened since: after it, call TryNext until it has no
-// more, then look at Closed.
+// more, then look at Closed. It is nil if there is Options.Wake.
 func (s *Subscription) Wake() <-chan struct{} { return s.wake }
 
 // Drained returns a position of the bus up to which the reader has taken all that
@@ -181,6 +203,13 @@ func (s *Subscription) Closed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.closed && !s.pending()
+}
+
+// Ended reports whether the subscription has ended, all read or not.
+func (s *Subscription) Ended() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
 }
 
 // pending reports whether there is something to take.

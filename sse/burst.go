@@ -11,13 +11,13 @@ import (
 
 // burst is what waits for the end of its window: of each scope one event, which
 // stands for all that came since the window began. It is for a stream that asked to
-// coalesce or to spread; for others it stays empty.
+// coalesce or to spread; for others it is nil, and empty.
 //
 // The window opens with the first event and is not put off by others, so that an
 // event waits no longer than window and spread, however many follow it. A burst
 // holds at most one event for each of the stream's scopes.
 type burst struct {
-	window time.Duration // 0 with no spread: events go out as they come
+	window time.Duration
 	spread time.Duration // the most that chance adds to a window
 
 	waiting []waiting
@@ -29,30 +29,31 @@ type burst struct {
 // waiting is an event that waits and the number of those that it stands for.
 type waiting struct {
 	event  bus.ChangeEvent
+	alone  *bus.Delivery // of event, if it stands for itself alone and others may have it, too
 	stands int
 }
 
-func (b *burst) asked() bool { return b.window+b.spread > 0 }
-func (b *burst) empty() bool { return len(b.waiting) == 0 }
+func (b *burst) empty() bool { return b == nil || len(b.waiting) == 0 }
 
 // over says whether the window has ended.
 func (b *burst) over() bool { return !b.empty() && !time.Now().Before(b.due) }
 
-// add has e wait. id is the id that e would have if it were written now.
-func (b *burst) add(id string, e bus.ChangeEvent) {
+// add has w wait. id is the id that it would have if it were written now.
+func (b *burst) add(id string, w waiting) {
 	if b.empty() {
 		b.id = id
 		b.due = time.Now().Add(b.window + mathrand.N(b.spread+1))
 	}
-	if i, ok := b.at[e.Scope]; ok {
-		b.waiting[i] = waiting{merge(b.waiting[i].event, e), b.waiting[i].stands + 1}
+	scope := w.event.Scope
+	if i, ok := b.at[scope]; ok {
+		b.waiting[i] = waiting{event: merge(b.waiting[i].event, w.event), stands: b.waiting[i].stands + w.stands}
 		return
 	}
 	if b.at == nil {
 		b.at = make(map[string]int)
 	}
-	b.at[e.Scope] = len(b.waiting)
-	b.waiting = append(b.waiting, waiting{e, 1})
+	b.at[scope] = len(b.waiting)
+	b.waiting = append(b.waiting, w)
 }
 
 // take returns what waited, in the order in which the scopes came.

@@ -17,7 +17,7 @@ func (h *Handler) sendAway(w http.ResponseWriter) {
 	b := takeFrames()
 	defer b.free()
 	b.retry(retryAfter())
-	w.Write(b.buf.Bytes()) //nolint:errcheck // the client's loss
+	w.Write(b.bytes()) //nolint:errcheck // the client's loss
 }
 
 // Drain ends the streams, each at a random time within d, so that their clients do

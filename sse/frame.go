@@ -25,9 +25,11 @@ const (
 // that follows the WHATWG's rules finds just the frames that were added: see
 // FuzzFrames.
 type frames struct {
+	alone  []byte // all there is, if it is not nil: shared with other streams, and not copied
 	buf    bytes.Buffer
 	enc    *json.Encoder // into buf
 	events int           // how many of the frames are events
+	lastID span          // the id line of the last frame, in buf
 }
 
 // Streams are many and mostly silent, so that none keeps a buffer of its own.
@@ -50,24 +52,44 @@ func (b *frames) free() {
 }
 
 func (b *frames) reset() {
+	b.alone = nil
 	b.buf.Reset()
 	b.events = 0
 }
 
-func (b *frames) full() bool  { return b.buf.Len() >= maxBatch }
-func (b *frames) empty() bool { return b.buf.Len() == 0 }
+func (b *frames) full() bool  { return len(b.bytes()) >= maxBatch }
+func (b *frames) empty() bool { return len(b.bytes()) == 0 }
+
+// bytes returns the frames, until the next is added.
+func (b *frames) bytes() []byte {
+	if b.alone != nil {
+		return b.alone
+	}
+	return b.buf.Bytes()
+}
+
+// join makes room for more behind what is alone.
+func (b *frames) join() {
+	b.buf.Write(b.alone)
+	b.alone = nil
+}
 
 // retry says how long to wait before coming back.
 func (b *frames) retry(d time.Duration) {
+	b.join()
 	b.field("retry", strconv.FormatInt(d.Milliseconds(), 10))
 	b.end()
 }
 
 // comment is what keeps a silent connection open.
-func (b *frames) comment() { b.buf.WriteString(":\n\n") }
+func (b *frames) comment() {
+	b.join()
+	b.buf.WriteString(":\n\n")
+}
 
 // id moves the client's last id and raises no event.
 func (b *frames) id(id string) {
+	b.join()
 	b.field("id", id)
 	b.end()
 }
@@ -137,9 +159,12 @@ func unlessNull(v json.RawMessage) json.RawMessage {
 
 // frame adds a frame with data as JSON on one line, or nothing and an error.
 func (b *frames) frame(name, id string, data any) error {
+	b.join()
 	start := b.buf.Len()
 	b.field("event", name)
+	b.lastID.from = b.buf.Len()
 	b.field("id", id)
+	b.lastID.to = b.buf.Len()
 	b.buf.WriteString("data: ")
 	from := b.buf.Len()
 	if err := b.enc.Encode(data); err != nil { // ends the line

@@ -1,9 +1,9 @@
 package sse
 
 import (
-	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -14,61 +14,82 @@ var errReplaced = errors.New("replaced by a newer stream")
 
 // gate counts the streams, lets in as many as may be open, and closes for good.
 type gate struct {
-	mu     sync.Mutex
-	open   int
-	users  map[string][]*pass // oldest first; only where their number is limited
-	closed chan struct{}      // closed once the gate is
-	over   time.Duration      // set before closed is closed: the time over which streams end
-	empty  chan struct{}      // closed once the gate is closed and no stream is left
-}
-
-// pass is what a stream holds while it is open.
-type pass struct {
-	user string
-	end  context.CancelCauseFunc
+	mu      sync.Mutex
+	open    map[*stream]struct{}
+	users   map[string][]*stream  // oldest first; only where their number is limited
+	servers map[*http.Server]bool // of hijacked streams: whether it has shut down
+	closed  chan struct{}         // closed once the gate is
+	over    time.Duration         // set before closed is closed: the time over which streams end
+	empty   chan struct{}         // closed once the gate is closed and no stream is left
 }
 
 func newGate() gate {
-	return gate{users: make(map[string][]*pass), closed: make(chan struct{}), empty: make(chan struct{})}
+	return gate{
+		open: make(map[*stream]struct{}), users: make(map[string][]*stream), servers: make(map[*http.Server]bool),
+		closed: make(chan struct{}), empty: make(chan struct{}),
+	}
 }
 
-// enter counts a stream of user, which end ends. It returns nil and, unless the gate
-// is closed, why there is no room.
-func (g *gate) enter(cfg *Config, user string, end context.CancelCauseFunc) (*pass, *problem) {
+// enter lets s in, or reports false: because the gate is closed, unless it says why
+// there is no room.
+func (g *gate) enter(cfg *Config, s *stream) (in bool, full *problem) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.draining() {
-		return nil, nil
+	if g.draining() || g.hasShutDown(s.server) {
+		return false, nil
 	}
-	if g.open >= cfg.MaxStreams {
-		return nil, tooManyStreams.problem("This server has as many streams open as it may.")
+	if len(g.open) >= cfg.MaxStreams {
+		return false, tooManyStreams.problem("This server has as many streams open as it may.")
 	}
-	p := &pass{user, end}
+	user := s.req.id.UserID
 	if cfg.MaxStreamsPerUser > 0 && user != "" {
 		if own := g.users[user]; len(own) >= cfg.MaxStreamsPerUser {
 			if !cfg.NewestWins {
-				return nil, tooManyOfUser.problem(fmt.Sprintf("You have as many streams open as you may: %d.", cfg.MaxStreamsPerUser))
+				return false, tooManyOfUser.problem(fmt.Sprintf("You have as many streams open as you may: %d.", cfg.MaxStreamsPerUser))
 			}
 			own[0].end(errReplaced)
 			g.users[user] = own[1:]
 		}
-		g.users[user] = append(g.users[user], p)
+		g.users[user] = append(g.users[user], s)
 	}
-	g.open++
-	return p, nil
+	g.open[s] = struct{}{}
+	return true, nil
 }
 
-func (g *gate) leave(p *pass) {
+// hasShutDown says whether srv has. Of one that it is first asked about it hears.
+func (g *gate) hasShutDown(srv *http.Server) bool {
+	has, known := g.servers[srv]
+	if srv != nil && !known {
+		g.servers[srv] = false
+		srv.RegisterOnShutdown(func() { g.shutDown(srv) })
+	}
+	return has
+}
+
+// shutDown ends the streams that srv no longer knows of.
+func (g *gate) shutDown(srv *http.Server) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if own, ok := g.users[p.user]; ok {
-		own = slices.DeleteFunc(own, func(other *pass) bool { return other == p })
-		if g.users[p.user] = own; len(own) == 0 {
-			delete(g.users, p.user)
+	g.servers[srv] = true
+	for s := range g.open {
+		if s.server == srv {
+			s.end(errDrained)
 		}
 	}
-	g.open--
-	if g.open == 0 && g.draining() {
+}
+
+func (g *gate) leave(s *stream) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	user := s.req.id.UserID
+	if own, ok := g.users[user]; ok {
+		own = slices.DeleteFunc(own, func(other *stream) bool { return other == s })
+		if g.users[user] = own; len(own) == 0 {
+			delete(g.users, user)
+		}
+	}
+	delete(g.open, s)
+	if len(g.open) == 0 && g.draining() {
 		close(g.empty)
 	}
 }
@@ -82,7 +103,10 @@ func (g *gate) close(over time.Duration) {
 	}
 	g.over = over
 	close(g.closed)
-	if g.open == 0 {
+	for s := range g.open {
+		s.wire.wake()
+	}
+	if len(g.open) == 0 {
 		close(g.empty)
 	}
 }
@@ -99,5 +123,5 @@ func (g *gate) draining() bool {
 func (g *gate) count() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.open
+	return len(g.open)
 }

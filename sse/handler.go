@@ -51,6 +51,14 @@ type Config struct {
 	NewestWins        bool    // end the user's oldest stream rather than refuse the new one
 	StreamRate        float64 // new streams a second from one address, ten times as many at once; 0 means any number
 
+	// Hijack has streams over HTTP/1.x take over their connection from net/http, where
+	// the response has http.Hijacker: one costs a third of the memory then. The
+	// handler of /events returns as soon as a stream has begun, so middleware sees
+	// neither its length nor its end, and the request's context is done; what Replay
+	// and Authorize get is another one, without values. Shutdown of the http.Server
+	// ends such streams, but only Drain waits for them.
+	Hijack bool
+
 	// TrustedProxies are those whose X-Forwarded-For says from where a client comes,
 	// for StreamRate.
 	TrustedProxies []netip.Prefix
@@ -65,6 +73,8 @@ type Handler struct {
 	cfg    Config
 	log    *slog.Logger
 	router *mux.Router
+
+	encode func(*bus.ChangeEvent) any // makes the encoded that all streams share
 
 	gate    gate
 	rate    rate
@@ -87,6 +97,7 @@ func NewHandler(b *bus.Bus, cfg Config) (*Handler, error) {
 		bus: b, cfg: cfg, log: cfg.Logger, router: mux.NewRouter(),
 		gate: newGate(), rate: rate{perSecond: cfg.StreamRate}, refused: newRefusals(),
 	}
+	h.encode = func(e *bus.ChangeEvent) any { return h.encodeShared(e) }
 	h.Register(h.router)
 	return h, nil
 }

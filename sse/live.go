@@ -1,7 +1,6 @@
 package sse
 
 import (
-	"context"
 	mathrand "math/rand/v2"
 	"slices"
 	"time"
@@ -24,7 +23,7 @@ func retryAfter() time.Duration { return retryLeast + mathrand.N(retryMost-retry
 
 // awaitReady returns once the database is heard: from the bus's position on, all
 // is sure to come.
-func (s *stream) awaitReady(ctx context.Context) error {
+func (s *stream) awaitReady() error {
 	b := takeFrames()
 	defer b.free()
 	b.retry(retryAfter())
@@ -32,53 +31,54 @@ func (s *stream) awaitReady(ctx context.Context) error {
 		return err
 	}
 	for s.h.hears() != nil {
-		if err := s.pause(ctx, nil, time.After(readyPoll)); err != nil {
+		if err := s.hold(readyPoll); err != nil {
 			return err
-		}
-		if s.stopping {
-			return errDrained
-		}
-		if s.beat {
-			s.beat = false
-			b.comment()
-			if err := s.write(b); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
 }
 
 // live writes what the subscription gets.
-func (s *stream) live(ctx context.Context) error {
-	var settled <-chan time.Time
+func (s *stream) live() error {
+	var settled time.Time
 	for {
-		if err := s.permitted(ctx); err != nil {
+		if err := s.permitted(); err != nil {
 			return err
 		}
 		wrote, drained, err := s.writeQueue()
 		switch {
 		case err != nil:
 			return err
-		case s.sub.Closed():
-			return errClosed
-		case s.stopping && (drained || time.Now().After(s.stopBy)):
+		case s.stopping && (drained || time.Since(s.stopAt) > s.h.cfg.WriteTimeout):
 			return errDrained
+		case !drained:
+			if err := s.pause(longAgo); err != nil {
+				return err
+			}
+			continue
 		}
 		if wrote {
-			settled = time.After(settle)
+			settled = time.Now().Add(settle)
 		}
-		look := settled
-		switch {
-		case !drained:
-			look = time.After(0)
-		case !s.burst.empty():
-			look = time.After(time.Until(s.burst.due))
-		}
-		if err := s.pause(ctx, s.sub.Wake(), look); err != nil {
+		if err := s.pause(s.nextLook(settled)); err != nil {
 			return err
 		}
+		if !time.Now().Before(settled) {
+			settled = time.Time{}
+		}
 	}
+}
+
+// nextLook returns when live has to look again, though nothing wakes it.
+func (s *stream) nextLook(settled time.Time) time.Time {
+	look := settled
+	if s.h.cfg.Authorize != nil {
+		look = earlier(look, s.askAt)
+	}
+	if !s.burst.empty() {
+		look = earlier(look, s.burst.due)
+	}
+	return look
 }
 
 // maxTaken is how many events a stream takes from its queue before it looks at
@@ -92,15 +92,15 @@ func (s *stream) writeQueue() (wrote, drained bool, err error) {
 	b := takeFrames()
 	defer b.free()
 	for taken := 0; !b.full() && taken < maxTaken; taken++ {
-		e, ok := s.next()
-		if !ok {
+		d := s.next()
+		if d == nil {
 			break
 		}
-		if s.seam.repeats(e) {
+		if s.seam.repeats(&d.Event) {
 			continue
 		}
-		s.lastID = s.seam.id(e.Cursor, s.lastID)
-		s.add(b, s.lastID, e)
+		s.lastID = s.seam.id(d.Event.Cursor, s.lastID)
+		s.addShared(b, s.lastID, d)
 	}
 	wrote = b.events > 0
 	position, drained := s.drained()
@@ -130,7 +130,11 @@ func (s *stream) writeQueue() (wrote, drained bool, err error) {
 // amid it gets all of it again.
 func (s *stream) writeBurst(b *frames) error {
 	for _, w := range s.burst.take() {
-		s.addNow(b, s.burst.id, w.event, w.stands)
+		if w.alone != nil {
+			s.h.frame(w.alone).add(b, s.burst.id)
+		} else {
+			s.h.addEvent(b, s.burst.id, w.event, w.stands)
+		}
 		if b.full() {
 			if err := s.write(b); err != nil {
 				return err
@@ -143,38 +147,40 @@ func (s *stream) writeBurst(b *frames) error {
 // add adds e to b under id, or to the burst, unless its origin is left out.
 func (s *stream) add(b *frames, id string, e bus.ChangeEvent) {
 	switch {
-	case s.leavesOut(e):
-	case s.burst.asked():
-		s.burst.add(id, e)
+	case s.leavesOut(&e):
+	case s.burst != nil:
+		s.burst.add(id, waiting{event: e, stands: 1})
 	default:
-		s.addNow(b, id, e, 1)
+		s.h.addEvent(b, id, e, 1)
+	}
+}
+
+// addShared is add for an event that others write, too.
+func (s *stream) addShared(b *frames, id string, d *bus.Delivery) {
+	switch {
+	case s.leavesOut(&d.Event):
+	case s.burst != nil:
+		s.burst.add(id, waiting{event: d.Event, alone: d, stands: 1})
+	default:
+		s.h.frame(d).add(b, id)
 	}
 }
 
 // leavesOut says whether e is of an origin that the client does not want to hear of.
-func (s *stream) leavesOut(e bus.ChangeEvent) bool {
+func (s *stream) leavesOut(e *bus.ChangeEvent) bool {
 	return e.Op != bus.OpReset && slices.Contains(s.req.origins, e.Origin)
 }
 
-// addNow adds e, which stands for so many, to b under id.
-func (s *stream) addNow(b *frames, id string, e bus.ChangeEvent, stands int) {
-	if err := b.event(id, e, stands); err != nil {
-		s.h.log.Error("event can't be written, a reset takes its place", "scope", e.Scope, "table", e.Table, "err", err)
-		reset := bus.ChangeEvent{Scope: e.Scope, Op: bus.OpReset, Table: e.Table, Reason: "the event could not be written", At: e.At}
-		if err := b.event(id, reset, stands); err != nil { // strings only: it can't
-			panic(err)
-		}
+// next takes the next event, or nil.
+func (s *stream) next() *bus.Delivery {
+	if len(s.held) == 0 {
+		return s.sub.TryTake()
 	}
-}
-
-// next takes the next event.
-func (s *stream) next() (bus.ChangeEvent, bool) {
-	if len(s.held) > 0 {
-		e := s.held[0]
-		s.held = s.held[1:]
-		return e, true
+	d := s.held[0]
+	if s.held = s.held[1:]; len(s.held) == 0 {
+		s.held = nil
 	}
-	return s.sub.TryNext()
+	return d
 }
 
 // drained is Drained of the subscription, with what is held.

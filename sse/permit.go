@@ -37,19 +37,20 @@ func (h *Handler) askAfter() time.Duration { return h.cfg.Recheck - mathrand.N(h
 // permitted returns nil once it is certain that the stream may go on: at once,
 // unless it is time to ask again. As long as there is no answer, the client gets no
 // more than a sign of life, and after another such time its end.
-func (s *stream) permitted(ctx context.Context) error {
+func (s *stream) permitted() error {
 	if s.h.cfg.Authorize == nil || time.Now().Before(s.askAt) {
 		return nil
 	}
 	for first, giveUp := true, s.askAt.Add(s.h.cfg.Recheck); ; first = false {
-		limited, cancel := context.WithTimeout(ctx, askTimeout)
-		scope, err := s.h.refuses(limited, s.req.id, s.req.scopes)
-		cancel()
+		scope, err := "", errUnsure
+		if end := s.call(askTimeout, func(ctx context.Context) {
+			scope, err = s.h.refuses(ctx, s.req.id, s.req.scopes)
+		}); end != nil {
+			return end
+		}
 		switch {
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
 		case err == nil && scope == "":
-			s.askIn(s.h.askAfter())
+			s.askAt = time.Now().Add(s.h.askAfter())
 			return nil
 		case err == nil:
 			return errRefused
@@ -58,20 +59,15 @@ func (s *stream) permitted(ctx context.Context) error {
 		case first:
 			s.h.log.Warn("authorization has no answer, holding a stream", "err", err)
 		}
-		if err := s.hold(ctx, time.Second); err != nil {
+		if err := s.hold(time.Second); err != nil {
 			return err
 		}
 	}
 }
 
-func (s *stream) askIn(d time.Duration) {
-	s.askAt = time.Now().Add(d)
-	s.ask.Reset(d)
-}
-
 // hold lets d pass, or less, with a sign of life.
-func (s *stream) hold(ctx context.Context, d time.Duration) error {
-	if err := s.pause(ctx, nil, time.After(d)); err != nil {
+func (s *stream) hold(d time.Duration) error {
+	if err := s.pause(time.Now().Add(d)); err != nil {
 		return err
 	}
 	if s.stopping {

@@ -14,12 +14,12 @@ const replayTimeout = 10 * time.Second
 
 // begin writes the ready frame, and what the client missed: since it left, or since
 // the cursor in that frame.
-func (s *stream) begin(ctx context.Context) error {
+func (s *stream) begin() error {
 	b := takeFrames()
 	defer b.free()
 	first := s.req.since.IsZero()
 	if first {
-		if err := s.startHere(ctx, b); err != nil {
+		if err := s.startHere(b); err != nil {
 			return err
 		}
 	} else {
@@ -33,7 +33,7 @@ func (s *stream) begin(ctx context.Context) error {
 		return err
 	}
 	if !first {
-		return s.resume(ctx, b, true)
+		return s.resume(b, true)
 	}
 	if s.h.cfg.Replay == nil {
 		return nil
@@ -45,24 +45,24 @@ func (s *stream) begin(ctx context.Context) error {
 		return nil
 	}
 	s.req.since = start
-	return s.resume(ctx, b, false)
+	return s.resume(b, false)
 }
 
 // startHere sets lastID to a cursor that covers nothing which is still queued.
-func (s *stream) startHere(ctx context.Context, b *frames) error {
+func (s *stream) startHere(b *frames) error {
 	s.lastID = s.sub.Start()
 	for s.lastID == "" { // subscribed before anything was read from the database
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
+		if err := s.over(); err != nil {
+			return err
 		}
-		e, ok := s.sub.TryNext()
+		d := s.sub.TryTake()
 		switch {
-		case ok && e.Cursor != "":
-			s.lastID = e.Cursor // of the first that is queued
-			s.held = append(s.held, e)
-		case ok: // the first position may cover it
-			if !s.leavesOut(e) {
-				s.addNow(b, "", e, 1)
+		case d != nil && d.Event.Cursor != "":
+			s.lastID = d.Event.Cursor // of the first that is queued
+			s.held = append(s.held, d)
+		case d != nil: // the first position may cover it
+			if !s.leavesOut(&d.Event) {
+				s.h.addEvent(b, "", d.Event, 1)
 			}
 			if b.full() {
 				if err := s.write(b); err != nil {
@@ -78,8 +78,11 @@ func (s *stream) startHere(ctx context.Context, b *frames) error {
 
 // resume writes what happened since the client's cursor, or resets. away says that
 // nobody kept for it what can't be replayed.
-func (s *stream) resume(ctx context.Context, b *frames, away bool) error {
-	replay, events, reason := s.replay(ctx)
+func (s *stream) resume(b *frames, away bool) error {
+	replay, events, reason, err := s.replay()
+	if err != nil {
+		return err
+	}
 	if away && reason == "" {
 		s.h.replays.Add(1)
 	} else if away {
@@ -103,7 +106,7 @@ func (s *stream) resume(ctx context.Context, b *frames, away bool) error {
 		}
 		s.add(b, s.lastID, e)
 		if b.full() {
-			if err := s.writeWhile(ctx, b); err != nil {
+			if err := s.writeWhile(b); err != nil {
 				return err
 			}
 		}
@@ -111,34 +114,33 @@ func (s *stream) resume(ctx context.Context, b *frames, away bool) error {
 	if s.join(replay); s.burst.empty() && s.lastID != s.req.since.String() {
 		b.id(s.lastID)
 	}
-	return s.writeWhile(ctx, b)
+	return s.writeWhile(b)
 }
 
 // replay returns the events that the client missed and may see, or the reason why
 // it gets resets instead.
-func (s *stream) replay(ctx context.Context) (r *journal.Replay, events []bus.ChangeEvent, reason string) {
+func (s *stream) replay() (r *journal.Replay, events []bus.ChangeEvent, reason string, end error) {
 	if s.h.cfg.Replay == nil {
-		return nil, nil, "this server keeps no history to resume from"
+		return nil, nil, "this server keeps no history to resume from", nil
 	}
-	limited, cancel := context.WithTimeout(ctx, replayTimeout)
-	defer cancel()
-	r, err := s.h.cfg.Replay(limited, s.req.since)
+	err := errUnsure
+	if end := s.call(replayTimeout, func(ctx context.Context) { r, err = s.h.cfg.Replay(ctx, s.req.since) }); end != nil {
+		return nil, nil, "", end
+	}
 	switch {
 	case err != nil:
-		if ctx.Err() == nil {
-			s.h.log.Warn("replay has no answer, resetting the client", "err", err)
-		}
-		return nil, nil, "the history could not be read"
+		s.h.log.Warn("replay has no answer, resetting the client", "err", err)
+		return nil, nil, "the history could not be read", nil
 	case r.Reset != "":
-		return nil, nil, r.Reset
+		return nil, nil, r.Reset, nil
 	}
 	for e := range r.Events(s.req.scopes, func(a bus.Audience) bool { return a.Allows(s.req.id.UserID) }) {
 		if len(events) == s.h.cfg.MaxReplay {
-			return r, nil, "replay too long"
+			return r, nil, "replay too long", nil
 		}
 		events = append(events, e)
 	}
-	return r, events, ""
+	return r, events, "", nil
 }
 
 // resets returns a reset for each scope of the stream for which match holds.
@@ -170,12 +172,12 @@ func (s *stream) join(r *journal.Replay) {
 	}
 }
 
-// writeWhile is write, unless ctx is done or the stream is no longer allowed.
-func (s *stream) writeWhile(ctx context.Context, b *frames) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+// writeWhile is write, unless the stream is over or no longer allowed.
+func (s *stream) writeWhile(b *frames) error {
+	if err := s.pause(longAgo); err != nil {
+		return err
 	}
-	if err := s.permitted(ctx); err != nil {
+	if err := s.permitted(); err != nil {
 		return err
 	}
 	return s.write(b)
@@ -189,7 +191,7 @@ type seam struct {
 }
 
 // repeats says whether the client has e already.
-func (m *seam) repeats(e bus.ChangeEvent) bool {
+func (m *seam) repeats(e *bus.ChangeEvent) bool {
 	return e.Op != bus.OpReset && e.Tx != 0 && slices.ContainsFunc(m.seen, func(c journal.Cursor) bool {
 		return strings.HasPrefix(e.Cursor, c.Incarnation+"-") && c.Covers(e.Tx)
 	})

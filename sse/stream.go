@@ -7,9 +7,13 @@ import (
 	"fmt"
 	mathrand "math/rand/v2"
 	"net/http"
+	"os"
+	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/pgbell/pgbell/bus"
+	"github.com/pgbell/pgbell/journal"
 )
 
 // Why a stream ends, besides its client going away.
@@ -36,86 +40,66 @@ func final(end error) (reason string, ok bool) {
 	return "", false
 }
 
-// stream is one answer to GET /events.
+// stream is one answer to GET /events. There may be tens of thousands.
 type stream struct {
-	h   *Handler
-	w   http.ResponseWriter
-	rc  *http.ResponseController
-	req request
-	sub *bus.Subscription
+	h       *Handler
+	wire    wire
+	server  *http.Server // that ends it when it shuts down; nil for one that waits for it
+	req     request
+	sub     *bus.Subscription
+	session string
 
-	held   []bus.ChangeEvent // taken from sub, to be written first
+	held   []*bus.Delivery // taken from sub, to be written first
 	seam   seam
 	lastID string // what the client has for its last id, as far as the stream gave it one, once burst is written
-	burst  burst
+	burst  *burst // nil if the client did not ask for any
 
-	askAt     time.Time   // until then the stream is allowed
-	ask       *time.Timer // fires at askAt
-	heartbeat *time.Timer
-	beat      bool             // a heartbeat is due
-	draining  <-chan struct{}  // nil once seen
-	stop      <-chan time.Time // when to end, once draining
-	stopping  bool
-	stopBy    time.Time // written or not
+	cause    atomic.Pointer[error] // why to end
+	askAt    time.Time             // until then the stream is allowed
+	beatAt   time.Time             // when the next heartbeat is due
+	beat     bool                  // one is due
+	stopAt   time.Time             // when to end, once draining
+	stopping bool
 }
 
-// stream answers r, and returns after the stream's end. A problem means that
-// nothing was written.
+// stream answers r. The stream has ended when it returns, unless it was hijacked. A
+// problem means that nothing was written.
 func (h *Handler) stream(w http.ResponseWriter, r *http.Request, req request) *problem {
-	ctx := r.Context()
-	if !req.id.Expires.IsZero() {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadlineCause(ctx, req.id.Expires, errExpired)
-		defer cancel()
+	s := &stream{h: h, wire: h.newWire(w, r), req: req, session: rand.Text()}
+	if req.window+req.spread > 0 {
+		s.burst = &burst{window: req.window, spread: req.spread}
 	}
-	// subscribed ends with the subscription, even while something is queued: who was
-	// closed gets no more.
-	subscribed, unsubscribed := context.WithCancelCause(ctx)
-	defer unsubscribed(nil)
-	pass, full := h.gate.enter(&h.cfg, req.id.UserID, unsubscribed)
+	_, hijack := s.wire.(*socket)
+	if hijack {
+		s.server, _ = r.Context().Value(http.ServerContextKey).(*http.Server)
+	}
+	in, full := h.gate.enter(&h.cfg, s)
 	if full != nil {
 		return full
 	}
-	if pass == nil {
+	if !in {
 		h.sendAway(w)
 		return nil
 	}
-	defer h.gate.leave(pass)
-	conn := bus.Connection{SessionID: rand.Text(), UserID: req.id.UserID, ConnectedAt: time.Now().UTC()}
-	sub := h.bus.Subscribe(req.scopes, bus.Options{
-		Connection:   &conn,
-		OnDisconnect: func(string, bus.Connection) { unsubscribed(errClosed) },
+	now := time.Now()
+	s.sub = h.bus.Subscribe(req.scopes, bus.Options{
+		Connection: &bus.Connection{SessionID: s.session, UserID: req.id.UserID, ConnectedAt: now.UTC()},
+		Wake:       s.wire.wake,
 	})
-	defer sub.Close()
-
-	s := &stream{
-		h: h, w: w, rc: http.NewResponseController(w), req: req, sub: sub,
-		heartbeat: time.NewTimer(h.beatAfter()), draining: h.gate.closed,
-		ask:   time.NewTimer(h.cfg.Recheck),
-		burst: burst{window: req.window, spread: req.spread},
-	}
-	defer s.heartbeat.Stop()
-	defer s.ask.Stop()
-	s.askIn(0) // who was disconnected after the request was allowed, but before Subscribe, was not found
-	if err := s.open(); err != nil {
+	s.askAt = now // who was disconnected after the request was allowed, but before Subscribe, was not found
+	s.beatAt = now.Add(h.beatAfter())
+	if err := s.open(w, r); err != nil {
+		s.sub.Close()
+		h.gate.leave(s)
 		h.log.Error("response can't be streamed: a middleware hides Flush or SetWriteDeadline, see http.ResponseController", "err", err)
 		return cannotStream.problem("This server can't stream: see its log.")
 	}
-	// Else what the server writes to end the response could wait for ever.
-	defer func() { _ = s.rc.SetWriteDeadline(time.Now().Add(h.cfg.WriteTimeout)) }()
-
-	log := h.log.With("session", conn.SessionID)
-	log.Debug("stream opened", "scopes", len(req.scopes), "resumed", !req.since.IsZero())
-	err := s.run(subscribed)
-	if reason, ok := final(err); ok {
-		s.close(reason)
+	if hijack {
+		// Not in this goroutine, whose stack and all that net/http has on it would stay.
+		go s.serve()
+	} else {
+		s.serve()
 	}
-	if errors.Is(err, errSlow) {
-		h.cut.Add(1)
-		log.Warn("slow client cut", "after", h.cfg.WriteTimeout)
-		return nil
-	}
-	log.Debug("stream ended", "reason", err)
 	return nil
 }
 
@@ -126,35 +110,62 @@ var streamHeaders = map[string]string{
 }
 
 // open sends the headers. On an error none was sent.
-func (s *stream) open() error {
+func (s *stream) open(w http.ResponseWriter, r *http.Request) error {
 	for name, value := range streamHeaders {
-		s.w.Header().Set(name, value)
+		w.Header().Set(name, value)
 	}
-	err := s.rc.SetWriteDeadline(time.Now().Add(s.h.cfg.WriteTimeout))
-	if err == nil {
-		err = s.rc.Flush()
-	}
-	if errors.Is(err, http.ErrNotSupported) {
+	err := s.wire.open(w, r, time.Now().Add(s.h.cfg.WriteTimeout))
+	if unsupported(err) {
 		for name := range streamHeaders {
-			s.w.Header().Del(name)
+			w.Header().Del(name)
 		}
 		return err
 	}
 	return nil // any other error comes again with the first frame
 }
 
+// serve writes the stream until it ends, and its end.
+func (s *stream) serve() {
+	defer s.h.gate.leave(s)
+	defer s.sub.Close()
+	defer s.survive() // a hijacked stream has no net/http to do it
+	log := s.h.log
+	log.Debug("stream opened", "session", s.session, "scopes", len(s.req.scopes), "resumed", !s.req.since.IsZero())
+	end := s.run()
+	s.sub.Close() // before what may take long
+	if reason, ok := final(end); ok {
+		s.close(reason)
+	}
+	s.wire.finish(time.Now().Add(s.h.cfg.WriteTimeout))
+	if end == errSlow {
+		s.h.cut.Add(1)
+		log.Warn("slow client cut", "session", s.session, "after", s.h.cfg.WriteTimeout)
+		return
+	}
+	log.Debug("stream ended", "session", s.session, "reason", end)
+}
+
+// survive keeps a panic to its stream.
+func (s *stream) survive() {
+	if p := recover(); p != nil {
+		s.h.log.Error("stream panicked", "session", s.session, "panic", p, "stack", string(debug.Stack()))
+		s.wire.finish(time.Now())
+	}
+}
+
 // run writes the stream until it ends and says why.
-func (s *stream) run(ctx context.Context) error {
-	if err := s.awaitReady(ctx); err != nil {
+func (s *stream) run() error {
+	if err := s.awaitReady(); err != nil {
 		return err
 	}
-	if err := s.permitted(ctx); err != nil {
+	if err := s.permitted(); err != nil {
 		return err
 	}
-	if err := s.begin(ctx); err != nil {
+	if err := s.begin(); err != nil {
 		return err
 	}
-	return s.live(ctx)
+	s.req.since = journal.Cursor{}
+	return s.live()
 }
 
 // close tells the client that and why the stream ends, if it reads.
@@ -164,33 +175,94 @@ func (s *stream) close(reason string) {
 	if err := b.close(reason); err != nil { // a string: it can't
 		panic(err)
 	}
-	_ = s.rc.SetWriteDeadline(time.Now().Add(time.Second))
-	_, _ = s.w.Write(b.buf.Bytes())
-	_ = s.rc.Flush()
+	_ = s.wire.write(b.bytes(), time.Now().Add(time.Second))
 }
 
-// pause waits for wake, for look, for a heartbeat or until it is time to stop; the
-// latter two set beat and stopping. An error is the stream's end.
-func (s *stream) pause(ctx context.Context, wake <-chan struct{}, look <-chan time.Time) error {
-	select {
-	case <-ctx.Done():
-	case <-wake:
-	case <-look:
-	case <-s.ask.C: // so that permitted is called
-	case <-s.heartbeat.C:
-		s.heartbeat.Reset(s.h.beatAfter())
+// end has the stream end, if nothing else has before. It may be called by anyone.
+func (s *stream) end(cause error) {
+	s.cause.CompareAndSwap(nil, &cause)
+	s.wire.wake()
+}
+
+// pause waits until the stream is woken, until look, or until something else is due
+// that it then sets: beat, or stopping. It may return sooner. An error is the
+// stream's end.
+func (s *stream) pause(look time.Time) error {
+	until := earlier(look, s.beatAt)
+	until = earlier(until, s.req.id.Expires)
+	if !s.stopping {
+		until = earlier(until, s.stopAt)
+	}
+	if err := s.wire.wait(until); err != nil {
+		return err
+	}
+	return s.over()
+}
+
+// earlier returns the earlier of two times, of which zero is never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// over returns why the stream is over, nil if it is not, and sets what is due. Who
+// was closed gets no more, even if something is queued.
+func (s *stream) over() error {
+	if cause := s.cause.Load(); cause != nil {
+		return *cause
+	}
+	if s.sub.Ended() {
+		return errClosed
+	}
+	now := time.Now()
+	if s.req.id.expired(now) {
+		return errExpired
+	}
+	if !now.Before(s.beatAt) {
 		s.beat = true
-	case <-s.draining:
-		s.draining = nil
-		after := mathrand.N(s.h.gate.over + 1)
-		s.stop, s.stopBy = time.After(after), time.Now().Add(after+s.h.cfg.WriteTimeout)
-	case <-s.stop:
+		s.beatAt = now.Add(s.h.beatAfter())
+	}
+	if s.stopAt.IsZero() && s.h.gate.draining() {
+		s.stopAt = now.Add(mathrand.N(s.h.gate.over + 1))
+	}
+	if !s.stopAt.IsZero() && !now.Before(s.stopAt) {
 		s.stopping = true
 	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
 	return nil
+}
+
+// call has f run beside the stream, which meanwhile waits: if it is over, f's context
+// is done. It returns after f has. So no question makes the stack of a stream grow,
+// which would stay, and a client that leaves is noticed while there is no answer.
+func (s *stream) call(limit time.Duration, f func(context.Context)) error {
+	ctx, cancel := context.WithTimeout(s.wire.context(), limit)
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer s.wire.wake()
+		defer close(done)
+		defer func() {
+			if p := recover(); p != nil {
+				s.h.log.Error("hook panicked", "session", s.session, "panic", p, "stack", string(debug.Stack()))
+			}
+		}()
+		f(ctx)
+	}()
+	for {
+		err := s.pause(time.Time{})
+		if err != nil {
+			cancel()
+			<-done
+			return err
+		}
+		select {
+		case <-done:
+			return nil
+		default:
+		}
+	}
 }
 
 // beatAfter returns the time to the next heartbeat: at most the configured one, and
@@ -206,24 +278,20 @@ func (s *stream) write(b *frames) error {
 	if b.empty() {
 		return nil
 	}
-	deadline, late := time.Now().Add(s.h.cfg.WriteTimeout), errSlow
-	if expires := s.req.id.Expires; !expires.IsZero() && expires.Before(deadline) {
-		deadline, late = expires, errExpired
+	by := time.Now().Add(s.h.cfg.WriteTimeout)
+	if expires := s.req.id.Expires; !expires.IsZero() && expires.Before(by) {
+		by = expires
 	}
-	if err := s.rc.SetWriteDeadline(deadline); err != nil {
-		return fmt.Errorf("set write deadline: %w", err)
-	}
-	_, err := s.w.Write(b.buf.Bytes())
-	if err == nil {
-		err = s.rc.Flush()
-	}
-	if err != nil {
-		if !time.Now().Before(deadline) {
-			return late
+	if err := s.wire.write(b.bytes(), by); err != nil {
+		now := time.Now()
+		switch {
+		case s.req.id.expired(now):
+			return errExpired
+		case !now.Before(by), errors.Is(err, os.ErrDeadlineExceeded):
+			return errSlow
 		}
 		return fmt.Errorf("write: %w", err)
 	}
 	s.h.frames.Add(uint64(b.events))
-	// HTTP/2 resets a stream whose deadline passes, even if nothing is being written.
-	return s.rc.SetWriteDeadline(time.Time{})
+	return nil
 }

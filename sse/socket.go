@@ -1,0 +1,163 @@
+package sse
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// maxNoise is how many bytes a client may send after its request: it has nothing
+	// to say, and to read costs.
+	maxNoise = 4096
+
+	// linger is how long a client has to hang up after the last frame.
+	linger = time.Second
+)
+
+var errNoise = errors.New("client keeps sending")
+
+// socket is the wire of a connection that was taken over from net/http: what that
+// keeps for each is three times of what a stream needs. The stream waits in a Read,
+// which sees at once that the client is gone, and which a deadline in the past
+// interrupts. So one goroutine is enough, without a timer.
+type socket struct {
+	conn  net.Conn // nil until open
+	state atomic.Uint32
+
+	readBy  time.Time // the deadlines that were set; zero for none
+	stale   bool      // the read deadline may be another
+	writeBy time.Time
+	slack   time.Duration // so much sooner than asked for may a write fail
+	broken  bool          // a write or a read failed
+
+	noise int // bytes that the client has sent
+	scrap [32]byte
+}
+
+// The states of a socket. Who finds it waiting, and wakes it, has to interrupt the Read.
+const (
+	isBusy uint32 = iota
+	isWaiting
+	isWoken
+)
+
+var longAgo = time.Unix(1, 0)
+
+func (c *socket) open(w http.ResponseWriter, r *http.Request, by time.Time) error {
+	conn, buf, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return fmt.Errorf("hijack: %w, %w", err, http.ErrNotSupported)
+	}
+	c.conn = conn
+	c.noise = buf.Reader.Buffered()
+	return c.write(head(w.Header(), r), by)
+}
+
+// framing are headers that net/http would not have taken over as they are.
+var framing = map[string]bool{
+	"Connection": true, "Content-Length": true, "Keep-Alive": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true,
+}
+
+// head returns the beginning of a response that ends with its connection.
+func head(header http.Header, r *http.Request) []byte {
+	var b bytes.Buffer
+	proto := "HTTP/1.1"
+	if !r.ProtoAtLeast(1, 1) {
+		proto = "HTTP/1.0"
+	}
+	b.WriteString(proto + " 200 OK\r\n")
+	if err := header.WriteSubset(&b, framing); err != nil { // to memory: it can't
+		panic(err)
+	}
+	if _, set := header["Date"]; !set {
+		b.WriteString("Date: " + time.Now().UTC().Format(http.TimeFormat) + "\r\n")
+	}
+	b.WriteString("Connection: close\r\n\r\n")
+	return b.Bytes()
+}
+
+// write sets a deadline for every so many writes, not for each: it costs a tenth of
+// one. None is later than was asked for.
+func (c *socket) write(b []byte, by time.Time) error {
+	if c.writeBy.After(by) || by.Sub(c.writeBy) > c.slack {
+		if err := c.conn.SetWriteDeadline(by); err != nil {
+			c.broken = true
+			return err
+		}
+		c.writeBy = by
+	}
+	_, err := c.conn.Write(b)
+	c.broken = c.broken || err != nil
+	return err
+}
+
+func (c *socket) wait(until time.Time) error {
+	if !until.IsZero() && !time.Now().Before(until) {
+		return nil
+	}
+	if c.stale || !until.Equal(c.readBy) {
+		if err := c.conn.SetReadDeadline(until); err != nil {
+			c.broken = true
+			return err
+		}
+		c.readBy, c.stale = until, false
+	}
+	// From here on wake interrupts, and after the deadline above was set. One that
+	// is late, and interrupts another Read than it meant to, does no harm.
+	if !c.state.CompareAndSwap(isBusy, isWaiting) {
+		c.state.Store(isBusy)
+		return nil
+	}
+	err := c.listen()
+	c.state.Store(isBusy)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		c.stale = true
+		return nil
+	}
+	c.broken = true
+	return err
+}
+
+// listen reads, and throws away, until that fails.
+func (c *socket) listen() error {
+	for c.noise <= maxNoise {
+		n, err := c.conn.Read(c.scrap[:])
+		c.noise += n
+		if err != nil {
+			return err
+		}
+	}
+	return errNoise
+}
+
+func (c *socket) wake() {
+	if c.state.Swap(isWoken) == isWaiting {
+		_ = c.conn.SetReadDeadline(longAgo)
+	}
+}
+
+func (c *socket) context() context.Context { return context.Background() }
+
+// finish closes the connection. Were there anything left to read by then, or did it
+// come later, TCP would answer with a reset, at which the client may throw away the
+// last frames unread (RFC 9112, 9.6).
+func (c *socket) finish(by time.Time) {
+	defer c.conn.Close()
+	half, ok := c.conn.(interface{ CloseWrite() error })
+	if c.broken || !ok {
+		return
+	}
+	if c.conn.SetWriteDeadline(by) != nil || half.CloseWrite() != nil {
+		return
+	}
+	if c.conn.SetReadDeadline(time.Now().Add(linger)) == nil {
+		_ = c.listen()
+	}
+}
