@@ -28,8 +28,7 @@ type burst struct {
 
 // waiting is an event that waits and the number of those that it stands for.
 type waiting struct {
-	event  bus.ChangeEvent
-	alone  *bus.Delivery // of event, if it stands for itself alone and others may have it, too
+	d      *bus.Delivery
 	stands int
 }
 
@@ -38,22 +37,24 @@ func (b *burst) empty() bool { return b == nil || len(b.waiting) == 0 }
 // over says whether the window has ended.
 func (b *burst) over() bool { return !b.empty() && !time.Now().Before(b.due) }
 
-// add has w wait. id is the id that it would have if it were written now.
-func (b *burst) add(id string, w waiting) {
+// add has d wait. id is the id that it would have if it were written now.
+func (b *burst) add(id string, d *bus.Delivery) {
 	if b.empty() {
 		b.id = id
 		b.due = time.Now().Add(b.window + mathrand.N(b.spread+1))
 	}
-	scope := w.event.Scope
+	scope := d.Event.Scope
 	if i, ok := b.at[scope]; ok {
-		b.waiting[i] = waiting{event: merge(b.waiting[i].event, w.event), stands: b.waiting[i].stands + w.stands}
+		w := &b.waiting[i]
+		w.d = &bus.Delivery{Event: merge(w.d.Event, d.Event)}
+		w.stands++
 		return
 	}
 	if b.at == nil {
 		b.at = make(map[string]int)
 	}
 	b.at[scope] = len(b.waiting)
-	b.waiting = append(b.waiting, w)
+	b.waiting = append(b.waiting, waiting{d, 1})
 }
 
 // take returns what waited, in the order in which the scopes came.

@@ -22,7 +22,7 @@ func coalesced(scope string, stands int) string {
 }
 
 func TestBurstComesAsOneFrameOfEachScope(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		w := overPipe(t, settings{})
 		c := w.open("scope=a&scope=b&coalesce=200ms")
 		begin := time.Now()
@@ -53,7 +53,7 @@ func TestBurstComesAsOneFrameOfEachScope(t *testing.T) {
 
 // A debounce would wait for a pause that never comes.
 func TestChangesWithoutAPauseDontStarveAClient(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		w := overPipe(t, settings{})
 		c := w.open("scope=a&coalesce=1s")
 		stop := make(chan struct{})
@@ -80,7 +80,7 @@ func TestChangesWithoutAPauseDontStarveAClient(t *testing.T) {
 }
 
 func TestSpreadHasEachClientFetchAtATimeOfItsOwn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		w := overPipe(t, settings{})
 		var clients []*client
 		for range 20 {
@@ -110,7 +110,7 @@ func TestSpreadHasEachClientFetchAtATimeOfItsOwn(t *testing.T) {
 
 // Else who is cut amid the window would never hear of what waited.
 func TestNoIDCoversWhatWaits(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		w := overPipe(t, settings{})
 		c := w.open("scope=a&coalesce=1m")
 		w.bus.Emit(change("a", 1))
@@ -126,7 +126,7 @@ func TestNoIDCoversWhatWaits(t *testing.T) {
 }
 
 func TestReplayComesAsOneFrameOfEachScope(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		r := journal.Replay{End: parse(t, cursor(9))}
 		for tx := uint64(3); tx < 9; tx++ {
 			r.Records = append(r.Records, record(tx, bus.Audience{}, "a", "b"))
@@ -145,7 +145,7 @@ func TestReplayComesAsOneFrameOfEachScope(t *testing.T) {
 }
 
 func TestDrainWritesWhatWaits(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		w := overPipe(t, settings{})
 		c := w.open("scope=a&coalesce=1m")
 		w.bus.Emit(change("a", 1))
@@ -165,7 +165,7 @@ func TestDrainWritesWhatWaits(t *testing.T) {
 }
 
 func TestWhatWaitsIsNotWrittenOnceRefused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		w, g := guarded(t, settings{})
 		c := w.open("scope=a&coalesce=1m")
 		w.bus.Emit(change("a", 1))
@@ -176,7 +176,7 @@ func TestWhatWaitsIsNotWrittenOnceRefused(t *testing.T) {
 }
 
 func TestWhatWaitsIsNotWrittenWhilePermissionCantBeTold(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		w, g := guarded(t, settings{})
 		c := w.open("scope=a&coalesce=30s")
 		w.bus.Emit(change("a", 1))
@@ -191,42 +191,46 @@ func TestWhatWaitsIsNotWrittenWhilePermissionCantBeTold(t *testing.T) {
 }
 
 func TestBurstOfManyScopesIsWrittenInParts(t *testing.T) {
-	w := overTCP(t, settings{queue: 1000})
-	var query []string
-	for i := range 100 {
-		query = append(query, fmt.Sprintf("scope=s%d", i))
-	}
-	c := w.open(strings.Join(query, "&") + "&coalesce=50ms")
-	large, err := json.Marshal(strings.Repeat("x", 4096))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range 100 {
-		e := change(fmt.Sprintf("s%d", i), 1)
-		e.Data = large
-		w.bus.Emit(e)
-	}
-	w.bus.Advance(cursor(2))
-	for i := range 100 {
-		if got, want := c.nextEvent(), fmt.Sprintf("s%d", i); got.name != want || got.id != cursor(1) {
-			t.Fatalf("got %s under %s, want %s under %s", got.name, got.id, want, cursor(1))
+	eachWire(t, func(t *testing.T) {
+		w := overTCP(t, settings{queue: 1000})
+		var query []string
+		for i := range 100 {
+			query = append(query, fmt.Sprintf("scope=s%d", i))
 		}
-	}
+		c := w.open(strings.Join(query, "&") + "&coalesce=50ms")
+		large, err := json.Marshal(strings.Repeat("x", 4096))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 100 {
+			e := change(fmt.Sprintf("s%d", i), 1)
+			e.Data = large
+			w.bus.Emit(e)
+		}
+		w.bus.Advance(cursor(2))
+		for i := range 100 {
+			if got, want := c.nextEvent(), fmt.Sprintf("s%d", i); got.name != want || got.id != cursor(1) {
+				t.Fatalf("got %s under %s, want %s under %s", got.name, got.id, want, cursor(1))
+			}
+		}
+	})
 }
 
 func TestTimesToWaitAreChecked(t *testing.T) {
-	w := overTCP(t, settings{})
-	for _, query := range []string{"coalesce=200", "coalesce=-1s", "coalesce=61s", "spread=soon", "spread=2m", "coalesce=1s&coalesce=1s", "spread="} {
-		resp := w.get("/events?scope=a&" + query)
-		if body := w.body(resp); resp.StatusCode != http.StatusBadRequest || !strings.Contains(body, strings.SplitN(query, "=", 2)[0]) {
-			t.Errorf("%s: got %s, %s, want 400 and the parameter's name", query, resp.Status, body)
+	eachWire(t, func(t *testing.T) {
+		w := overTCP(t, settings{})
+		for _, query := range []string{"coalesce=200", "coalesce=-1s", "coalesce=61s", "spread=soon", "spread=2m", "coalesce=1s&coalesce=1s", "spread="} {
+			resp := w.get("/events?scope=a&" + query)
+			if body := w.body(resp); resp.StatusCode != http.StatusBadRequest || !strings.Contains(body, strings.SplitN(query, "=", 2)[0]) {
+				t.Errorf("%s: got %s, %s, want 400 and the parameter's name", query, resp.Status, body)
+			}
 		}
-	}
-	for _, query := range []string{"coalesce=0s", "coalesce=1m&spread=1m", "coalesce=0.2s"} {
-		if resp := w.get("/events?scope=a&" + query); resp.StatusCode != http.StatusOK {
-			t.Errorf("%s: got %s", query, resp.Status)
+		for _, query := range []string{"coalesce=0s", "coalesce=1m&spread=1m", "coalesce=0.2s"} {
+			if resp := w.get("/events?scope=a&" + query); resp.StatusCode != http.StatusOK {
+				t.Errorf("%s: got %s", query, resp.Status)
+			}
 		}
-	}
+	})
 }
 
 func TestMergedEventClaimsNothingUntrueOfEither(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 )
 
 func TestDrainEndsStreamsSpreadOverItsTime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		w := overPipe(t, settings{})
 		const n = 40
 		ends := make(chan time.Time, n)
@@ -55,7 +55,7 @@ func TestDrainEndsStreamsSpreadOverItsTime(t *testing.T) {
 }
 
 func TestDrainTurnsReadinessOffAndSendsNewStreamsAway(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		asked := 0
 		w := overPipe(t, settings{Config: Config{Authenticate: func(*http.Request) (Identity, error) {
 			asked++
@@ -89,7 +89,7 @@ func TestDrainTurnsReadinessOffAndSendsNewStreamsAway(t *testing.T) {
 }
 
 func TestDrainWritesTheQueueFirst(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		w := overPipe(t, settings{})
 		c := w.open("scope=a")
 		w.bus.Emit(change("a", 0))
@@ -109,7 +109,7 @@ func TestDrainWritesTheQueueFirst(t *testing.T) {
 }
 
 func TestDrainEndsStreamsThatWaitForReady(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		w := overPipe(t, settings{unready: true})
 		c := w.dial("scope=a")
 		c.want(retry)
@@ -123,7 +123,7 @@ func TestDrainEndsStreamsThatWaitForReady(t *testing.T) {
 }
 
 func TestDrainWaitsNoLongerThanAWriteTakes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		w := overPipe(t, settings{})
 		w.open("scope=a") // and reads no more
 		w.bus.Emit(change("a", 1))
@@ -141,7 +141,7 @@ func TestDrainWaitsNoLongerThanAWriteTakes(t *testing.T) {
 }
 
 func TestDrainWithoutStreamsReturnsAtOnceAndTwice(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		w := overPipe(t, settings{})
 		begin := time.Now()
 		w.h.Drain(time.Hour)
@@ -154,7 +154,7 @@ func TestDrainWithoutStreamsReturnsAtOnceAndTwice(t *testing.T) {
 
 // A request that Authorize holds up is not a stream yet, and must not become one.
 func TestStreamAdmittedWhileDrainingEndsAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		var w *world
 		w = overPipe(t, settings{Config: Config{Authenticate: func(*http.Request) (Identity, error) {
 			w.h.Drain(0)
@@ -171,7 +171,7 @@ func TestStreamAdmittedWhileDrainingEndsAtOnce(t *testing.T) {
 
 // The server ends a response by one more write.
 func TestClientThatDoesNotReadDoesNotHoldUpShutdown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		w := overPipe(t, settings{})
 		w.open("scope=a") // and reads no more
 		w.h.Drain(0)
@@ -184,7 +184,7 @@ func TestClientThatDoesNotReadDoesNotHoldUpShutdown(t *testing.T) {
 }
 
 func TestDrainEndsAStreamWhoseQueueNeverEmpties(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		w := overPipe(t, settings{})
 		c := w.open("scope=a")
 		ctx, stop := context.WithTimeout(context.Background(), time.Minute)

@@ -7,7 +7,7 @@ import "github.com/pgbell/pgbell/bus"
 func Frame(id string, e bus.ChangeEvent) (string, error) {
 	b := takeFrames()
 	defer b.free()
-	if err := b.event(id, e, 1); err != nil {
+	if err := b.event(id, &e, 1); err != nil {
 		return "", err
 	}
 	return b.buf.String(), nil

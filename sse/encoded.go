@@ -23,7 +23,7 @@ func (h *Handler) frame(d *bus.Delivery) *encoded { return d.Memo(h.encode).(*en
 func (h *Handler) encodeShared(e *bus.ChangeEvent) *encoded {
 	b := takeFrames()
 	defer b.free()
-	h.addEvent(b, e.Cursor, *e, 1)
+	h.addEvent(b, e.Cursor, e, 1)
 	return &encoded{bytes.Clone(b.buf.Bytes()), e.Cursor, b.lastID}
 }
 
@@ -46,14 +46,14 @@ func (f *encoded) add(b *frames, id string) {
 }
 
 // addEvent adds e, which stands for so many, or a reset if it can't be written.
-func (h *Handler) addEvent(b *frames, id string, e bus.ChangeEvent, stands int) {
+func (h *Handler) addEvent(b *frames, id string, e *bus.ChangeEvent, stands int) {
 	err := b.event(id, e, stands)
 	if err == nil {
 		return
 	}
 	h.log.Error("event can't be written, a reset takes its place", "scope", e.Scope, "table", e.Table, "err", err)
 	reset := bus.ChangeEvent{Scope: e.Scope, Op: bus.OpReset, Table: e.Table, Reason: "the event could not be written", At: e.At}
-	if err := b.event(id, reset, stands); err != nil { // strings only: it can't
+	if err := b.event(id, &reset, stands); err != nil { // strings only: it can't
 		panic(err)
 	}
 }

@@ -9,7 +9,7 @@ import (
 )
 
 func TestClientThatDoesNotReadIsCutWhileOthersGoOn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		w := overPipe(t, settings{})
 		w.open("scope=a") // and reads no more
 		reader := w.open("scope=a")
@@ -36,22 +36,24 @@ func TestClientThatDoesNotReadIsCutWhileOthersGoOn(t *testing.T) {
 // Over real sockets it takes some megabytes until a client that does not read is
 // noticed at all.
 func TestClientThatDoesNotReadIsCutOverTCP(t *testing.T) {
-	cut := make(chan struct{})
-	w := overTCP(t, settings{queue: 10_000, Config: Config{
-		WriteTimeout: 100 * time.Millisecond,
-		Logger:       warnings(func(string) { close(cut) }).logger(),
-	}})
-	w.open("scope=a")
-	e := change("a", 1)
-	e.Origin = strings.Repeat("x", 100_000)
-	for range 1000 {
-		w.bus.Emit(e)
-	}
-	<-cut
+	eachWire(t, func(t *testing.T) {
+		cut := make(chan struct{})
+		w := overTCP(t, settings{queue: 10_000, Config: Config{
+			WriteTimeout: 100 * time.Millisecond,
+			Logger:       warnings(func(string) { close(cut) }).logger(),
+		}})
+		w.open("scope=a")
+		e := change("a", 1)
+		e.Origin = strings.Repeat("x", 100_000)
+		for range 1000 {
+			w.bus.Emit(e)
+		}
+		<-cut
+	})
 }
 
 func TestStreamEndsWhenTheIdentityExpires(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		expires := time.Now().Add(10 * time.Minute)
 		w := overPipe(t, settings{Config: Config{Authenticate: func(*http.Request) (Identity, error) {
 			return Identity{Expires: expires}, nil
@@ -65,7 +67,7 @@ func TestStreamEndsWhenTheIdentityExpires(t *testing.T) {
 }
 
 func TestExpiryEndsAStreamThatIsStuckInAWrite(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		expires := time.Now().Add(5 * time.Second)
 		w := overPipe(t, settings{Config: Config{Authenticate: func(*http.Request) (Identity, error) {
 			return Identity{Expires: expires}, nil
@@ -81,7 +83,7 @@ func TestExpiryEndsAStreamThatIsStuckInAWrite(t *testing.T) {
 }
 
 func TestStreamEndsWhenItsUserIsClosed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		w := overPipe(t, settings{Config: Config{Authenticate: func(r *http.Request) (Identity, error) {
 			return Identity{UserID: r.Header.Get("Who")}, nil
 		}}})
@@ -106,7 +108,7 @@ func TestStreamEndsWhenItsUserIsClosed(t *testing.T) {
 }
 
 func TestStreamThatWaitsForReadyEndsWhenItsUserIsClosed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		w := overPipe(t, settings{unready: true, Config: Config{Authenticate: func(*http.Request) (Identity, error) {
 			return Identity{UserID: "alice"}, nil
 		}}})
@@ -119,7 +121,7 @@ func TestStreamThatWaitsForReadyEndsWhenItsUserIsClosed(t *testing.T) {
 }
 
 func TestClientThatLeavesLeavesNothingBehind(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		w := overPipe(t, settings{})
 		c := w.open("scope=a")
 		if got := w.h.Stats().Streams; got != 1 {

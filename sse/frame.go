@@ -112,7 +112,7 @@ func (b *frames) close(reason string) error {
 // event adds e under the name of its scope, which stands for so many. An empty id
 // leaves the client's last one as it is. On an error, which a Key or Data that is
 // not JSON gives, nothing was added.
-func (b *frames) event(id string, e bus.ChangeEvent, stands int) error {
+func (b *frames) event(id string, e *bus.ChangeEvent, stands int) error {
 	data := payload{Scope: e.Scope, Op: e.Op, Table: e.Table}
 	if stands > 1 {
 		data.Coalesced = stands

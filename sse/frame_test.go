@@ -48,7 +48,7 @@ func TestFrameHasTheFormOfTheContract(t *testing.T) {
 		var b frames
 		b.enc = json.NewEncoder(&b.buf)
 		b.enc.SetEscapeHTML(false)
-		if err := b.event(test.id, test.event, 1); err != nil {
+		if err := b.event(test.id, &test.event, 1); err != nil {
 			t.Fatal(err)
 		}
 		if got := b.buf.String(); got != test.want {
@@ -58,14 +58,16 @@ func TestFrameHasTheFormOfTheContract(t *testing.T) {
 }
 
 func TestEventThatIsNotJSONBecomesAReset(t *testing.T) {
-	w := overTCP(t, settings{})
-	c := w.open("scope=a")
-	bad := change("a", 1)
-	bad.Data = json.RawMessage(`{"x":`)
-	w.bus.Emit(bad)
-	w.bus.Emit(change("a", 2))
-	c.wantEvent(cursor(1), `{"scope":"a","op":"reset","table":"public.t","reason":"the event could not be written"}`)
-	c.wantEvent(cursor(1), changeData("a"))
+	eachWire(t, func(t *testing.T) {
+		w := overTCP(t, settings{})
+		c := w.open("scope=a")
+		bad := change("a", 1)
+		bad.Data = json.RawMessage(`{"x":`)
+		w.bus.Emit(bad)
+		w.bus.Emit(change("a", 2))
+		c.wantEvent(cursor(1), `{"scope":"a","op":"reset","table":"public.t","reason":"the event could not be written"}`)
+		c.wantEvent(cursor(1), changeData("a"))
+	})
 }
 
 // FuzzFrames adds one frame, made of any values, between two others: a reader by
@@ -85,7 +87,7 @@ func FuzzFrames(f *testing.F) {
 		e := bus.ChangeEvent{Scope: scope, Op: bus.OpUpdate, Table: table, Origin: origin,
 			Key: json.RawMessage(key), Data: json.RawMessage(data), Changed: []string{column}}
 		length := b.buf.Len()
-		err := b.event(id, e, 1)
+		err := b.event(id, &e, 1)
 		if err != nil && b.buf.Len() != length {
 			t.Fatalf("left %q behind", b.buf.String()[length:])
 		}

@@ -14,7 +14,7 @@ import (
 func who(r *http.Request) (Identity, error) { return Identity{UserID: r.Header.Get("Who")}, nil }
 
 func TestStreamsAreLimited(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		w := overPipe(t, settings{Config: Config{MaxStreams: 2}})
 		first := w.open("scope=a")
 		w.open("scope=a")
@@ -33,7 +33,7 @@ func TestStreamsAreLimited(t *testing.T) {
 }
 
 func TestStreamsOfAUserAreLimited(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		w := overPipe(t, settings{Config: Config{Authenticate: who, MaxStreamsPerUser: 2}})
 		first := w.open("scope=a", "Who", "alice")
 		w.open("scope=b", "Who", "alice")
@@ -52,7 +52,7 @@ func TestStreamsOfAUserAreLimited(t *testing.T) {
 }
 
 func TestNewestStreamOfAUserWins(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		w := overPipe(t, settings{Config: Config{Authenticate: who, MaxStreamsPerUser: 2, NewestWins: true}})
 		var all []*client
 		for i := range 5 {
@@ -135,32 +135,36 @@ func TestClientAddressIsNotForged(t *testing.T) {
 
 // Whoever announces a body and never sends it gets an answer at once, and no stream.
 func TestRequestWithABodyHoldsNothing(t *testing.T) {
-	w := overTCP(t, settings{})
-	conn, err := net.Dial("tcp", strings.TrimPrefix(w.url, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if _, err := conn.Write([]byte("GET /events?scope=a HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n")); err != nil {
-		t.Fatal(err)
-	}
-	if err := conn.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	answer, err := io.ReadAll(conn)
-	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 400 ") {
-		t.Errorf("got %q, %v", answer, err)
-	}
-	if n := w.h.Stats().Streams; n != 0 {
-		t.Errorf("%d streams", n)
-	}
+	eachWire(t, func(t *testing.T) {
+		w := overTCP(t, settings{})
+		conn, err := net.Dial("tcp", strings.TrimPrefix(w.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := conn.Write([]byte("GET /events?scope=a HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := io.ReadAll(conn)
+		if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 400 ") {
+			t.Errorf("got %q, %v", answer, err)
+		}
+		if n := w.h.Stats().Streams; n != 0 {
+			t.Errorf("%d streams", n)
+		}
+	})
 }
 
 func TestStreamsOpenedTooFastAreRefused(t *testing.T) {
-	w := overTCP(t, settings{Config: Config{StreamRate: 0.1}})
-	w.open("scope=a")
-	resp := w.get("/events?scope=a")
-	if resp.StatusCode != http.StatusTooManyRequests || resp.Header.Get("Retry-After") == "" {
-		t.Errorf("got %s, Retry-After %q", resp.Status, resp.Header.Get("Retry-After"))
-	}
+	eachWire(t, func(t *testing.T) {
+		w := overTCP(t, settings{Config: Config{StreamRate: 0.1}})
+		w.open("scope=a")
+		resp := w.get("/events?scope=a")
+		if resp.StatusCode != http.StatusTooManyRequests || resp.Header.Get("Retry-After") == "" {
+			t.Errorf("got %s, Retry-After %q", resp.Status, resp.Header.Get("Retry-After"))
+		}
+	})
 }

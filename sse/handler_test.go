@@ -143,17 +143,19 @@ func TestAuthorizeIsAskedForEachScopeBeforeAnythingIsWritten(t *testing.T) {
 }
 
 func TestStreamHasTheHeadersOfTheContract(t *testing.T) {
-	w := overTCP(t, settings{})
-	resp := w.dial("scope=a").resp
-	for name, want := range map[string]string{
-		"Content-Type":      "text/event-stream",
-		"Cache-Control":     "no-store, no-transform",
-		"X-Accel-Buffering": "no",
-	} {
-		if got := resp.Header.Values(name); len(got) != 1 || got[0] != want {
-			t.Errorf("got %s: %q, want %q", name, got, want)
+	eachWire(t, func(t *testing.T) {
+		w := overTCP(t, settings{})
+		resp := w.dial("scope=a").resp
+		for name, want := range map[string]string{
+			"Content-Type":      "text/event-stream",
+			"Cache-Control":     "no-store, no-transform",
+			"X-Accel-Buffering": "no",
+		} {
+			if got := resp.Header.Values(name); len(got) != 1 || got[0] != want {
+				t.Errorf("got %s: %q, want %q", name, got, want)
+			}
 		}
-	}
+	})
 }
 
 func TestLastEventIDWinsOverSince(t *testing.T) {
@@ -209,36 +211,38 @@ func TestRoutesWorkInAnothersRouter(t *testing.T) {
 }
 
 func TestPresenceListsWhoListens(t *testing.T) {
-	w := overTCP(t, settings{Config: Config{
-		Authenticate: func(r *http.Request) (Identity, error) { return Identity{UserID: r.Header.Get("Who")}, nil },
-	}})
-	read := func() []bus.Connection {
-		t.Helper()
-		resp := w.get("/presence?scope=room%207")
-		if got := resp.Header.Get("Cache-Control"); got != "no-store" {
-			t.Errorf("got Cache-Control %q", got)
+	eachWire(t, func(t *testing.T) {
+		w := overTCP(t, settings{Config: Config{
+			Authenticate: func(r *http.Request) (Identity, error) { return Identity{UserID: r.Header.Get("Who")}, nil },
+		}})
+		read := func() []bus.Connection {
+			t.Helper()
+			resp := w.get("/presence?scope=room%207")
+			if got := resp.Header.Get("Cache-Control"); got != "no-store" {
+				t.Errorf("got Cache-Control %q", got)
+			}
+			body := w.body(resp)
+			var got struct {
+				Scope       string
+				Connections []bus.Connection
+			}
+			if err := json.Unmarshal([]byte(body), &got); err != nil || got.Scope != "room%207" {
+				t.Fatalf("got %s, %v", body, err)
+			}
+			if len(got.Connections) == 0 && strings.TrimSpace(body) != `{"scope":"room%207","connections":[]}` {
+				t.Errorf("got %s", body)
+			}
+			return got.Connections
 		}
-		body := w.body(resp)
-		var got struct {
-			Scope       string
-			Connections []bus.Connection
+		if got := read(); len(got) != 0 {
+			t.Errorf("got %v, want none", got)
 		}
-		if err := json.Unmarshal([]byte(body), &got); err != nil || got.Scope != "room%207" {
-			t.Fatalf("got %s, %v", body, err)
+		w.open("scope=other&scope=room%207", "Who", "alice")
+		w.open("scope=room%207", "Who", "alice")
+		w.open("scope=other", "Who", "bob")
+		got := read()
+		if len(got) != 2 || got[0].UserID != "alice" || got[1].UserID != "alice" || got[0].SessionID == got[1].SessionID || got[0].ConnectedAt.IsZero() {
+			t.Errorf("got %+v, want two sessions of alice", got)
 		}
-		if len(got.Connections) == 0 && strings.TrimSpace(body) != `{"scope":"room%207","connections":[]}` {
-			t.Errorf("got %s", body)
-		}
-		return got.Connections
-	}
-	if got := read(); len(got) != 0 {
-		t.Errorf("got %v, want none", got)
-	}
-	w.open("scope=other&scope=room%207", "Who", "alice")
-	w.open("scope=room%207", "Who", "alice")
-	w.open("scope=other", "Who", "bob")
-	got := read()
-	if len(got) != 2 || got[0].UserID != "alice" || got[1].UserID != "alice" || got[0].SessionID == got[1].SessionID || got[0].ConnectedAt.IsZero() {
-		t.Errorf("got %+v, want two sessions of alice", got)
-	}
+	})
 }

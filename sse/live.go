@@ -15,8 +15,10 @@ const (
 	readyPoll = 100 * time.Millisecond // how often a stream that waits looks whether the database is heard
 
 	// The bus's position moves after the events of a batch, a stream wakes with the
-	// first of them: settle later the position is likely to cover them all.
-	settle = 50 * time.Millisecond
+	// first of them: settle later the position is likely to cover them all. So long
+	// that a stream with several events a second moves its client's id with them, and
+	// not in a write of its own.
+	settle = 500 * time.Millisecond
 )
 
 func retryAfter() time.Duration { return retryLeast + mathrand.N(retryMost-retryLeast) }
@@ -46,6 +48,9 @@ func (s *stream) live() error {
 			return err
 		}
 		wrote, drained, err := s.writeQueue()
+		if wrote {
+			settled = time.Now().Add(settle)
+		}
 		switch {
 		case err != nil:
 			return err
@@ -56,9 +61,6 @@ func (s *stream) live() error {
 				return err
 			}
 			continue
-		}
-		if wrote {
-			settled = time.Now().Add(settle)
 		}
 		if err := s.pause(s.nextLook(settled)); err != nil {
 			return err
@@ -100,7 +102,7 @@ func (s *stream) writeQueue() (wrote, drained bool, err error) {
 			continue
 		}
 		s.lastID = s.seam.id(d.Event.Cursor, s.lastID)
-		s.addShared(b, s.lastID, d)
+		s.add(b, s.lastID, d)
 	}
 	wrote = b.events > 0
 	position, drained := s.drained()
@@ -130,10 +132,10 @@ func (s *stream) writeQueue() (wrote, drained bool, err error) {
 // amid it gets all of it again.
 func (s *stream) writeBurst(b *frames) error {
 	for _, w := range s.burst.take() {
-		if w.alone != nil {
-			s.h.frame(w.alone).add(b, s.burst.id)
+		if w.stands == 1 {
+			s.h.frame(w.d).add(b, s.burst.id)
 		} else {
-			s.h.addEvent(b, s.burst.id, w.event, w.stands)
+			s.h.addEvent(b, s.burst.id, &w.d.Event, w.stands)
 		}
 		if b.full() {
 			if err := s.write(b); err != nil {
@@ -144,23 +146,12 @@ func (s *stream) writeBurst(b *frames) error {
 	return nil
 }
 
-// add adds e to b under id, or to the burst, unless its origin is left out.
-func (s *stream) add(b *frames, id string, e bus.ChangeEvent) {
-	switch {
-	case s.leavesOut(&e):
-	case s.burst != nil:
-		s.burst.add(id, waiting{event: e, stands: 1})
-	default:
-		s.h.addEvent(b, id, e, 1)
-	}
-}
-
-// addShared is add for an event that others write, too.
-func (s *stream) addShared(b *frames, id string, d *bus.Delivery) {
+// add adds d to b under id, or to the burst, unless its origin is left out.
+func (s *stream) add(b *frames, id string, d *bus.Delivery) {
 	switch {
 	case s.leavesOut(&d.Event):
 	case s.burst != nil:
-		s.burst.add(id, waiting{event: d.Event, alone: d, stands: 1})
+		s.burst.add(id, d)
 	default:
 		s.h.frame(d).add(b, id)
 	}

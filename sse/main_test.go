@@ -7,8 +7,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -17,6 +19,22 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// eachWire runs test over ordinary responses, and over hijacked connections.
+func eachWire(t *testing.T, test func(*testing.T)) {
+	t.Helper()
+	t.Run("response", test)
+	t.Run("socket", test)
+}
+
+// eachWireInBubble is eachWire with time that is fake.
+func eachWireInBubble(t *testing.T, test func(*testing.T)) {
+	t.Helper()
+	eachWire(t, func(t *testing.T) { synctest.Test(t, test) })
+}
+
+// hijacks says which of the two it is.
+func hijacks(t testing.TB) bool { return strings.Contains(t.Name(), "/socket") }
 
 // world is a handler that is served.
 type world struct {
@@ -38,6 +56,7 @@ type settings struct {
 	// Of overPipe's server.
 	readTimeout, writeTimeout time.Duration
 	protocols                 *http.Protocols
+	conn                      func(net.Conn) net.Conn // wraps its connections, of overPipe
 }
 
 func newWorld(t *testing.T, set *settings) (*world, http.Handler) {
@@ -49,10 +68,12 @@ func newWorld(t *testing.T, set *settings) (*world, http.Handler) {
 	if !set.unready {
 		b.Advance(cursor(1))
 	}
+	set.Hijack = hijacks(t)
 	h, err := NewHandler(b, set.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { h.Drain(0) }) // no server waits for hijacked streams
 	var handler http.Handler = h
 	if set.wrap != nil {
 		handler = set.wrap(h)
@@ -76,7 +97,7 @@ func overTCP(t *testing.T, set settings) *world {
 func overPipe(t *testing.T, set settings) *world {
 	t.Helper()
 	w, handler := newWorld(t, &set)
-	l := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
+	l := &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{}), wrap: set.conn}
 	srv := &http.Server{Handler: handler, Protocols: set.protocols, ReadTimeout: set.readTimeout, WriteTimeout: set.writeTimeout}
 	w.srv = srv
 	done := make(chan struct{})
@@ -95,6 +116,7 @@ func overPipe(t *testing.T, set settings) *world {
 
 type pipeListener struct {
 	conns  chan net.Conn
+	wrap   func(net.Conn) net.Conn // nil for as they are
 	once   sync.Once
 	closed chan struct{}
 }
@@ -114,6 +136,9 @@ func (l *pipeListener) dial(ctx context.Context, _, _ string) (net.Conn, error) 
 func (l *pipeListener) Accept() (net.Conn, error) {
 	select {
 	case c := <-l.conns:
+		if l.wrap != nil {
+			c = l.wrap(c)
+		}
 		return c, nil
 	case <-l.closed:
 		return nil, net.ErrClosed

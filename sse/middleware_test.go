@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,18 +25,6 @@ type opaque struct{ http.ResponseWriter }
 type flushOnly struct{ http.ResponseWriter }
 
 func (w flushOnly) Flush() {}
-
-type countingWriter struct {
-	http.ResponseWriter
-	writes *atomic.Int64
-}
-
-func (w countingWriter) Write(b []byte) (int, error) {
-	w.writes.Add(1)
-	return w.ResponseWriter.Write(b)
-}
-
-func (w countingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func wrapWriter(wrap func(http.ResponseWriter) http.ResponseWriter) mux.MiddlewareFunc {
 	return func(next http.Handler) http.Handler {
@@ -60,45 +47,49 @@ func (h warningHandler) Handle(_ context.Context, r slog.Record) error { h.f(r.M
 func (h warningHandler) WithAttrs([]slog.Attr) slog.Handler            { return h }
 
 func TestFramesPassThroughMiddleware(t *testing.T) {
-	w := overTCP(t, settings{wrap: func(h http.Handler) http.Handler {
-		r := mux.NewRouter()
-		through := wrapWriter(func(w http.ResponseWriter) http.ResponseWriter { return wrapped{w} })
-		r.Use(through, through)
-		h.(*Handler).Register(r)
-		return through(r)
-	}})
-	c := w.open("scope=a")
-	w.bus.Emit(change("a", 1))
-	c.wantEvent(cursor(1), changeData("a"))
+	eachWire(t, func(t *testing.T) {
+		w := overTCP(t, settings{wrap: func(h http.Handler) http.Handler {
+			r := mux.NewRouter()
+			through := wrapWriter(func(w http.ResponseWriter) http.ResponseWriter { return wrapped{w} })
+			r.Use(through, through)
+			h.(*Handler).Register(r)
+			return through(r)
+		}})
+		c := w.open("scope=a")
+		w.bus.Emit(change("a", 1))
+		c.wantEvent(cursor(1), changeData("a"))
+	})
 }
 
 func TestWriterThatCantStreamIsAProblem(t *testing.T) {
-	for name, wrap := range map[string]func(http.ResponseWriter) http.ResponseWriter{
-		"no Flush":    func(w http.ResponseWriter) http.ResponseWriter { return opaque{w} },
-		"no deadline": func(w http.ResponseWriter) http.ResponseWriter { return flushOnly{w} },
-	} {
-		logged := make(chan string, 1)
-		w := overTCP(t, settings{
-			wrap:   func(h http.Handler) http.Handler { return wrapWriter(wrap)(h) },
-			Config: Config{Logger: warnings(func(msg string) { logged <- msg }).logger()},
-		})
-		resp := w.get("/events?scope=a")
-		body := w.body(resp)
-		if resp.StatusCode != http.StatusInternalServerError || resp.Header.Get("Content-Type") != "application/problem+json" ||
-			resp.Header.Get("X-Accel-Buffering") != "" || !strings.Contains(body, ":cannot-stream") {
-			t.Errorf("%s: got %s, %v, %s", name, resp.Status, resp.Header, body)
+	eachWire(t, func(t *testing.T) {
+		for name, wrap := range map[string]func(http.ResponseWriter) http.ResponseWriter{
+			"no Flush":    func(w http.ResponseWriter) http.ResponseWriter { return opaque{w} },
+			"no deadline": func(w http.ResponseWriter) http.ResponseWriter { return flushOnly{w} },
+		} {
+			logged := make(chan string, 1)
+			w := overTCP(t, settings{
+				wrap:   func(h http.Handler) http.Handler { return wrapWriter(wrap)(h) },
+				Config: Config{Logger: warnings(func(msg string) { logged <- msg }).logger()},
+			})
+			resp := w.get("/events?scope=a")
+			body := w.body(resp)
+			if resp.StatusCode != http.StatusInternalServerError || resp.Header.Get("Content-Type") != "application/problem+json" ||
+				resp.Header.Get("X-Accel-Buffering") != "" || !strings.Contains(body, ":cannot-stream") {
+				t.Errorf("%s: got %s, %v, %s", name, resp.Status, resp.Header, body)
+			}
+			if msg := <-logged; !strings.Contains(msg, "http.ResponseController") {
+				t.Errorf("%s: logged %q", name, msg)
+			}
+			if got := w.bus.Stats().Subscriptions; got != 0 {
+				t.Errorf("%s: %d subscriptions left", name, got)
+			}
 		}
-		if msg := <-logged; !strings.Contains(msg, "http.ResponseController") {
-			t.Errorf("%s: logged %q", name, msg)
-		}
-		if got := w.bus.Stats().Subscriptions; got != 0 {
-			t.Errorf("%s: %d subscriptions left", name, got)
-		}
-	}
+	})
 }
 
 func TestTimeoutsOfTheServerDoNotEndAStream(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		w := overPipe(t, settings{readTimeout: 5 * time.Second, writeTimeout: 5 * time.Second})
 		c := w.open("scope=a")
 		for range 3 {
@@ -116,7 +107,7 @@ func http2Only() *http.Protocols {
 }
 
 func TestHTTP2StreamOutlivesTheWriteTimeout(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		w := overPipe(t, settings{protocols: http2Only()})
 		c := w.open("scope=a")
 		if c.resp.ProtoMajor != 2 {
@@ -131,7 +122,7 @@ func TestHTTP2StreamOutlivesTheWriteTimeout(t *testing.T) {
 }
 
 func TestHTTP2ClientThatDoesNotReadIsCut(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		w := overPipe(t, settings{protocols: http2Only()})
 		w.open("scope=a")
 		reader := w.open("scope=a")

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/pgbell/pgbell/bus"
@@ -55,7 +54,7 @@ func (w *world) emitEverySecond() {
 
 func TestStreamEndsWhenItsScopeIsNoLongerAllowed(t *testing.T) {
 	for _, quiet := range []bool{true, false} {
-		synctest.Test(t, func(t *testing.T) {
+		eachWireInBubble(t, func(t *testing.T) {
 			w, g := guarded(t, settings{})
 			c := w.open("scope=a")
 			begin := time.Now()
@@ -76,7 +75,7 @@ func TestStreamEndsWhenItsScopeIsNoLongerAllowed(t *testing.T) {
 }
 
 func TestPermissionIsAskedForNoMoreThanNeeded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		w, g := guarded(t, settings{})
 		c := w.open("scope=a")
 		w.emitEverySecond()
@@ -92,7 +91,7 @@ func TestPermissionIsAskedForNoMoreThanNeeded(t *testing.T) {
 // While nobody can tell, the client gets nothing but a sign of life; what was
 // queued meanwhile comes once it may.
 func TestStreamIsHeldWhilePermissionCantBeTold(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		w, g := guarded(t, settings{})
 		c := w.open("scope=a")
 		begin := time.Now()
@@ -121,7 +120,7 @@ func TestStreamIsHeldWhilePermissionCantBeTold(t *testing.T) {
 }
 
 func TestStreamEndsWhenPermissionCantBeToldForLong(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		w, g := guarded(t, settings{})
 		c := w.open("scope=a")
 		begin := time.Now()
@@ -135,7 +134,7 @@ func TestStreamEndsWhenPermissionCantBeToldForLong(t *testing.T) {
 }
 
 func TestRefusalEndsAStreamThatWaitsForReady(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		w, g := guarded(t, settings{unready: true})
 		c := w.dial("scope=a")
 		c.want(retry)
@@ -146,7 +145,7 @@ func TestRefusalEndsAStreamThatWaitsForReady(t *testing.T) {
 }
 
 func TestReplayStopsWhenItIsNoLongerAllowed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		var records []journal.Record
 		for tx := range uint64(9000) {
 			records = append(records, record(tx+1, bus.Audience{}, "a"))
@@ -167,7 +166,7 @@ func TestReplayStopsWhenItIsNoLongerAllowed(t *testing.T) {
 }
 
 func TestDisconnectInterruptsTheQuestionWhetherAStreamIsAllowed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		var w *world
 		var stuck atomic.Bool
 		w = overPipe(t, settings{Config: Config{

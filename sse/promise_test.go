@@ -10,7 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/pgbell/pgbell/bus"
@@ -207,7 +206,7 @@ func TestPromisesHoldOverRandomStreams(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	for round := range uint64(2) {
-		synctest.Test(t, func(t *testing.T) {
+		eachWireInBubble(t, func(t *testing.T) {
 			h := &history{t: t, next: 1}
 			h.w = overPipe(t, settings{queue: 40, Config: Config{
 				Replay:    h.replay,

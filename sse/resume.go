@@ -62,7 +62,7 @@ func (s *stream) startHere(b *frames) error {
 			s.held = append(s.held, d)
 		case d != nil: // the first position may cover it
 			if !s.leavesOut(&d.Event) {
-				s.h.addEvent(b, "", d.Event, 1)
+				s.h.addEvent(b, "", &d.Event, 1)
 			}
 			if b.full() {
 				if err := s.write(b); err != nil {
@@ -104,7 +104,7 @@ func (s *stream) resume(b *frames, away bool) error {
 				s.lastID = position
 			}
 		}
-		s.add(b, s.lastID, e)
+		s.add(b, s.lastID, &bus.Delivery{Event: e})
 		if b.full() {
 			if err := s.writeWhile(b); err != nil {
 				return err

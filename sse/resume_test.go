@@ -49,7 +49,7 @@ func replay(r journal.Replay) ReplayFunc {
 }
 
 func TestResumeJoinsReplayAndLiveWithoutGapOrRepeat(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		everyone := bus.Audience{}
 		var w *world
 		w = overPipe(t, settings{Config: Config{Replay: func(_ context.Context, since journal.Cursor) (*journal.Replay, error) {
@@ -85,7 +85,7 @@ func TestResumeJoinsReplayAndLiveWithoutGapOrRepeat(t *testing.T) {
 // What a batch emitted before the stream was registered is not covered by the id
 // of its ready frame.
 func TestStreamThatBeginsInTheMiddleOfABatchGetsAllOfIt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		everyone := bus.Audience{}
 		batch := []journal.Record{record(1, everyone, "a"), record(2, everyone, "a"), record(3, everyone, "a")}
 		volatile, err := journal.ParseTemplates([]string{"a"})
@@ -114,7 +114,7 @@ func TestStreamThatBeginsInTheMiddleOfABatchGetsAllOfIt(t *testing.T) {
 
 // A page's own query may have seen more than the listener has.
 func TestSinceAheadOfTheListenerIsKept(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		w := overPipe(t, settings{Config: Config{Replay: replay(journal.Replay{End: parse(t, cursor(5))})}})
 		w.bus.Advance(cursor(5))
 		c := w.open("scope=a&since=" + cursor(8))
@@ -131,30 +131,34 @@ func TestSinceAheadOfTheListenerIsKept(t *testing.T) {
 }
 
 func TestReplayKeepsToTheAudience(t *testing.T) {
-	r := journal.Replay{End: parse(t, cursor(9)), Records: []journal.Record{
-		record(1, bus.Only("alice"), "a"), record(2, bus.Only(), "a"), record(3, bus.Only("bob"), "a"), record(4, bus.Audience{}, "a"),
-	}}
-	w := overTCP(t, settings{Config: Config{Replay: replay(r), Authenticate: func(r *http.Request) (Identity, error) {
-		return Identity{UserID: r.Header.Get("Who")}, nil
-	}}})
-	for who, want := range map[string][]uint64{"": {4}, "alice": {1, 4}, "bob": {3, 4}, "eve": {4}} {
-		c := w.open("scope=a&since="+cursor(1), "Who", who)
-		for _, tx := range want {
-			c.wantEvent(cursor(1), keyData("a", tx))
+	eachWire(t, func(t *testing.T) {
+		r := journal.Replay{End: parse(t, cursor(9)), Records: []journal.Record{
+			record(1, bus.Only("alice"), "a"), record(2, bus.Only(), "a"), record(3, bus.Only("bob"), "a"), record(4, bus.Audience{}, "a"),
+		}}
+		w := overTCP(t, settings{Config: Config{Replay: replay(r), Authenticate: func(r *http.Request) (Identity, error) {
+			return Identity{UserID: r.Header.Get("Who")}, nil
+		}}})
+		for who, want := range map[string][]uint64{"": {4}, "alice": {1, 4}, "bob": {3, 4}, "eve": {4}} {
+			c := w.open("scope=a&since="+cursor(1), "Who", who)
+			for _, tx := range want {
+				c.wantEvent(cursor(1), keyData("a", tx))
+			}
+			if got := c.want(id); got.id != cursor(9) {
+				t.Errorf("%q: got %v", who, got)
+			}
 		}
-		if got := c.want(id); got.id != cursor(9) {
-			t.Errorf("%q: got %v", who, got)
-		}
-	}
+	})
 }
 
 func TestReplayLeavesOutTheOriginToo(t *testing.T) {
-	mine := record(1, bus.Audience{}, "a")
-	mine.Origin = "me"
-	w := overTCP(t, settings{Config: Config{Replay: replay(journal.Replay{
-		End: parse(t, cursor(9)), Records: []journal.Record{mine, record(2, bus.Audience{}, "a")},
-	})}})
-	w.open("scope=a&origin=me&since="+cursor(1)).wantEvent(cursor(1), keyData("a", 2))
+	eachWire(t, func(t *testing.T) {
+		mine := record(1, bus.Audience{}, "a")
+		mine.Origin = "me"
+		w := overTCP(t, settings{Config: Config{Replay: replay(journal.Replay{
+			End: parse(t, cursor(9)), Records: []journal.Record{mine, record(2, bus.Audience{}, "a")},
+		})}})
+		w.open("scope=a&origin=me&since="+cursor(1)).wantEvent(cursor(1), keyData("a", 2))
+	})
 }
 
 func TestResumeThatCantBeAnsweredResetsEachScope(t *testing.T) {
@@ -189,7 +193,7 @@ func TestResumeThatCantBeAnsweredResetsEachScope(t *testing.T) {
 			"changes of a feed that is not durable can't be replayed", []string{"b:1"}, cursor(9)},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			eachWireInBubble(t, func(t *testing.T) {
 				w := overPipe(t, settings{Config: Config{Replay: test.replay, MaxReplay: 3}})
 				w.bus.Advance(cursor(6))
 				c := w.open("scope=a&scope=b:1&since=" + cursor(2))
@@ -216,39 +220,43 @@ func TestResumeThatCantBeAnsweredResetsEachScope(t *testing.T) {
 }
 
 func TestReplayOfJustTheLimitIsReplayed(t *testing.T) {
-	r := journal.Replay{End: parse(t, cursor(9))}
-	for tx := uint64(1); tx < 4; tx++ {
-		r.Records = append(r.Records, record(tx, bus.Audience{}, "a"))
-	}
-	w := overTCP(t, settings{Config: Config{Replay: replay(r), MaxReplay: 3}})
-	w.open("scope=a") // which came for the first time
-	c := w.open("scope=a&since=" + cursor(1))
-	for tx := uint64(1); tx < 4; tx++ {
-		c.wantEvent(cursor(1), keyData("a", tx))
-	}
-	if got := w.h.Stats(); got.Replays != 1 || got.Resets != 0 {
-		t.Errorf("counted %d replays and %d resets, want 1 and 0", got.Replays, got.Resets)
-	}
+	eachWire(t, func(t *testing.T) {
+		r := journal.Replay{End: parse(t, cursor(9))}
+		for tx := uint64(1); tx < 4; tx++ {
+			r.Records = append(r.Records, record(tx, bus.Audience{}, "a"))
+		}
+		w := overTCP(t, settings{Config: Config{Replay: replay(r), MaxReplay: 3}})
+		w.open("scope=a") // which came for the first time
+		c := w.open("scope=a&since=" + cursor(1))
+		for tx := uint64(1); tx < 4; tx++ {
+			c.wantEvent(cursor(1), keyData("a", tx))
+		}
+		if got := w.h.Stats(); got.Replays != 1 || got.Resets != 0 {
+			t.Errorf("counted %d replays and %d resets, want 1 and 0", got.Replays, got.Resets)
+		}
+	})
 }
 
 func TestLongReplayIsWrittenInParts(t *testing.T) {
-	r := journal.Replay{End: parse(t, cursor(9000))}
-	for tx := uint64(1); tx < 9000; tx++ {
-		r.Records = append(r.Records, record(tx, bus.Audience{}, "a"))
-	}
-	w := overTCP(t, settings{Config: Config{Replay: replay(r)}})
-	c := w.open("scope=a&since=" + cursor(1))
-	for tx := uint64(1); tx < 9000; tx++ {
-		c.wantEvent(cursor(1), keyData("a", tx)) // none claims more than was written
-	}
-	if got := c.want(id); got.id != cursor(9000) {
-		t.Errorf("got %v", got)
-	}
+	eachWire(t, func(t *testing.T) {
+		r := journal.Replay{End: parse(t, cursor(9000))}
+		for tx := uint64(1); tx < 9000; tx++ {
+			r.Records = append(r.Records, record(tx, bus.Audience{}, "a"))
+		}
+		w := overTCP(t, settings{Config: Config{Replay: replay(r)}})
+		c := w.open("scope=a&since=" + cursor(1))
+		for tx := uint64(1); tx < 9000; tx++ {
+			c.wantEvent(cursor(1), keyData("a", tx)) // none claims more than was written
+		}
+		if got := c.want(id); got.id != cursor(9000) {
+			t.Errorf("got %v", got)
+		}
+	})
 }
 
 // Who is cut amid a replay goes on from there.
 func TestIDsMoveWithinAReplay(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		var records []journal.Record
 		for tx := uint64(10); tx < 20; tx++ {
 			records = append(records, record(tx, bus.Audience{}, "a"))
@@ -275,7 +283,7 @@ func TestIDsMoveWithinAReplay(t *testing.T) {
 
 // After a failover, transaction ids begin anew, perhaps below those replayed.
 func TestNothingIsSkippedAfterTheServerWasReplaced(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		for _, order := range []string{"advance, reset", "reset, advance", "advance"} {
 			w := overPipe(t, settings{Config: Config{Replay: replay(journal.Replay{End: parse(t, cursor(100))})}})
 			c := w.open("scope=a&since=" + cursor(90))
@@ -308,7 +316,7 @@ func TestNothingIsSkippedAfterTheServerWasReplaced(t *testing.T) {
 // A stream may have subscribed before a failover that the client's cursor and the
 // replay are from after.
 func TestReplayFromAfterAFailoverIsNotRepeated(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		var down atomic.Bool
 		down.Store(true)
 		after := record(60, bus.Audience{}, "a")
@@ -337,7 +345,7 @@ func TestReplayFromAfterAFailoverIsNotRepeated(t *testing.T) {
 }
 
 func TestUserClosedWhileReplayingGetsNoneOfIt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		var w *world
 		w = overPipe(t, settings{Config: Config{
 			Authenticate: func(*http.Request) (Identity, error) { return Identity{UserID: "alice"}, nil },
@@ -355,7 +363,7 @@ func TestUserClosedWhileReplayingGetsNoneOfIt(t *testing.T) {
 }
 
 func TestReplayIsGivenUpWhenTheClientLeaves(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
 		w := overPipe(t, settings{Config: Config{
 			Replay: func(ctx context.Context, _ journal.Cursor) (*journal.Replay, error) {
 				<-ctx.Done()

@@ -34,8 +34,7 @@ type socket struct {
 	readBy  time.Time // the deadlines that were set; zero for none
 	stale   bool      // the read deadline may be another
 	writeBy time.Time
-	slack   time.Duration // so much sooner than asked for may a write fail
-	broken  bool          // a write or a read failed
+	broken  bool // a write or a read failed
 
 	noise int // bytes that the client has sent
 	scrap [32]byte
@@ -83,10 +82,13 @@ func head(header http.Header, r *http.Request) []byte {
 	return b.Bytes()
 }
 
-// write sets a deadline for every so many writes, not for each: it costs a tenth of
-// one. None is later than was asked for.
+// write leaves the deadline of a former write if it is less than an eighth too soon:
+// to set one costs. None is later than by.
 func (c *socket) write(b []byte, by time.Time) error {
-	if c.writeBy.After(by) || by.Sub(c.writeBy) > c.slack {
+	if c.broken { // perhaps amid a frame
+		return net.ErrClosed
+	}
+	if c.writeBy.After(by) || by.Sub(c.writeBy) > time.Until(by)/8 {
 		if err := c.conn.SetWriteDeadline(by); err != nil {
 			c.broken = true
 			return err

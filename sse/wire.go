@@ -14,7 +14,7 @@ type wire interface {
 	// sent; any other error comes again with the first write.
 	open(w http.ResponseWriter, r *http.Request, by time.Time) error
 
-	// write sends b, or fails at the time by.
+	// write sends b, or fails by then: at most an eighth of that time too soon.
 	write(b []byte, by time.Time) error
 
 	// wait returns once wake was called since the last wait, at until, or sooner. It
@@ -37,7 +37,7 @@ type wire interface {
 // newWire returns the wire for an answer to r.
 func (h *Handler) newWire(w http.ResponseWriter, r *http.Request) wire {
 	if h.cfg.Hijack && r.ProtoMajor == 1 && canHijack(w) {
-		return &socket{slack: h.cfg.WriteTimeout / 8}
+		return new(socket)
 	}
 	return newResponse()
 }
