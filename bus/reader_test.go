@@ -3,7 +3,6 @@ package bus_test
 import (
 	"context"
 	"errors"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -150,28 +149,37 @@ func TestNoWakeIsMissed(t *testing.T) {
 	}
 }
 
-func TestMemoIsMadeOnceForAllReceivers(t *testing.T) {
+func TestMemoIsOneForAllReceivers(t *testing.T) {
 	b := newBus(t, bus.Config{})
 	const n = 50
 	subs := make([]*bus.Subscription, n)
 	for i := range subs {
 		subs[i] = subscribe(t, b, as("alice"), "a")
 	}
-	var made atomic.Int64
-	for round, audience := range []bus.Audience{{}, bus.Only("alice")} {
+	type made struct{ of string }
+	f := func(e *bus.ChangeEvent) any { return &made{e.Origin} }
+	for _, audience := range []bus.Audience{{}, bus.Only("alice")} {
 		b.Emit(bus.ChangeEvent{Scope: "a", Origin: "me", Audience: audience})
-		together(n, func(i int) {
-			d := subs[i].TryTake()
-			got := d.Memo(func(e *bus.ChangeEvent) any { made.Add(1); return "made of " + e.Origin })
-			if got != "made of me" {
-				t.Errorf("got %v", got)
+		var got [n]any
+		together(n, func(i int) { got[i] = subs[i].TryTake().Memo(f) })
+		for i := range got {
+			if got[i] != got[0] || got[i].(*made).of != "me" {
+				t.Fatalf("receiver %d got %v, the first %v", i, got[i], got[0])
 			}
-		})
-		if got := made.Load(); got != int64(round+1) {
-			t.Errorf("made %d times for %d events", got, round+1)
 		}
 	}
 	if d := subs[0].TryTake(); d != nil {
 		t.Errorf("got %v from an empty queue", d.Event)
+	}
+}
+
+func TestMemoIsMadeOnceByReceiversOneAfterAnother(t *testing.T) {
+	b := newBus(t, bus.Config{})
+	first, second := subscribe(t, b, bus.Options{}, "a"), subscribe(t, b, bus.Options{}, "a")
+	emit(b, "a", "1")
+	calls := 0
+	f := func(*bus.ChangeEvent) any { calls++; return calls }
+	if x, y := first.TryTake().Memo(f), second.TryTake().Memo(f); x != 1 || y != 1 {
+		t.Errorf("got %v and %v, want what was made first", x, y)
 	}
 }

@@ -16,7 +16,8 @@ type encoded struct {
 // span is what lies between two offsets.
 type span struct{ from, to int }
 
-// frame returns what d is on a stream.
+// frame returns what d is on a stream. It is made aside, for the sake of the
+// stream that asks first.
 func (h *Handler) frame(d *bus.Delivery) *encoded { return d.Memo(h.encode).(*encoded) }
 
 // encodeShared encodes e, or a reset in place of what can't be.

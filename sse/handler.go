@@ -97,7 +97,10 @@ func NewHandler(b *bus.Bus, cfg Config) (*Handler, error) {
 		bus: b, cfg: cfg, log: cfg.Logger, router: mux.NewRouter(),
 		gate: newGate(), rate: rate{perSecond: cfg.StreamRate}, refused: newRefusals(),
 	}
-	h.encode = func(e *bus.ChangeEvent) any { return h.encodeShared(e) }
+	h.encode = func(e *bus.ChangeEvent) (frame any) {
+		aside(func() { frame = h.encodeShared(e) })
+		return frame
+	}
 	h.Register(h.router)
 	return h, nil
 }

@@ -47,26 +47,25 @@ func (s *stream) live() error {
 		if err := s.permitted(); err != nil {
 			return err
 		}
-		wrote, drained, err := s.writeQueue()
-		if wrote {
-			settled = time.Now().Add(settle)
-		}
-		switch {
-		case err != nil:
+		w, err := s.writeQueue()
+		if err != nil {
 			return err
-		case s.stopping && (drained || time.Since(s.stopAt) > s.h.cfg.WriteTimeout):
+		}
+		if s.stopping && (w.all || time.Since(s.stopAt) > s.h.cfg.WriteTimeout) {
 			return errDrained
-		case !drained:
-			if err := s.pause(longAgo); err != nil {
-				return err
-			}
-			continue
 		}
-		if err := s.pause(s.nextLook(settled)); err != nil {
-			return err
-		}
-		if !time.Now().Before(settled) {
+		now := time.Now()
+		if w.events {
+			settled = now.Add(settle)
+		} else if !now.Before(settled) {
 			settled = time.Time{}
+		}
+		look := longAgo
+		if w.all {
+			look = s.nextLook(settled)
+		}
+		if err := s.pause(look); err != nil {
+			return err
 		}
 	}
 }
@@ -87,30 +86,64 @@ func (s *stream) nextLook(settled time.Time) time.Time {
 // other things.
 const maxTaken = 1024
 
-// writeQueue writes at most one batch of what is queued, and says whether there
-// were events among it and whether nothing is left. Then the client's last id is
-// the bus's position, unless a burst goes on.
-func (s *stream) writeQueue() (wrote, drained bool, err error) {
+// written is what a round of writing came to.
+type written struct {
+	events bool // there were some
+	all    bool // nothing is left
+}
+
+// writeQueue writes at most one batch of what is queued.
+func (s *stream) writeQueue() (written, error) {
 	b := takeFrames()
-	defer b.free()
+	fill := s.fill
+	if s.burst != nil || s.seam.seen != nil {
+		fill = s.fillAside
+	}
+	w, err := fill(b)
+	if err == nil {
+		err = s.write(b)
+	}
+	b.free()
+	return w, err
+}
+
+// fill adds to b what is queued. Of a burst that is over it adds what is left when
+// it has written the rest.
+func (s *stream) fill(b *frames) (written, error) {
+	s.take(b)
+	return s.round(b)
+}
+
+func (s *stream) fillAside(b *frames) (w written, err error) {
+	aside(func() { w, err = s.fill(b) })
+	return w, err
+}
+
+// take adds to b what is queued, or to the burst.
+func (s *stream) take(b *frames) {
 	for taken := 0; !b.full() && taken < maxTaken; taken++ {
 		d := s.next()
 		if d == nil {
-			break
+			return
 		}
-		if s.seam.repeats(&d.Event) {
-			continue
+		if !s.seam.repeats(&d.Event) {
+			s.lastID = s.seam.id(d.Event.Cursor, s.lastID)
+			s.add(b, s.lastID, d)
 		}
-		s.lastID = s.seam.id(d.Event.Cursor, s.lastID)
-		s.add(b, s.lastID, d)
 	}
-	wrote = b.events > 0
+}
+
+// round adds to b what comes after the events. Then the client's last id is the
+// bus's position, unless something is left or a burst goes on.
+func (s *stream) round(b *frames) (w written, err error) {
+	w.events = b.events > 0
 	position, drained := s.drained()
+	w.all = drained
 	has := s.lastID
 	if s.burst.over() || s.stopping && drained && !s.burst.empty() {
-		wrote, has = true, s.burst.id
+		w.events, has = true, s.burst.id
 		if err := s.writeBurst(b); err != nil {
-			return wrote, drained, err
+			return w, err
 		}
 	}
 	if s.burst.empty() {
@@ -125,7 +158,7 @@ func (s *stream) writeQueue() (wrote, drained bool, err error) {
 		b.comment()
 	}
 	s.beat = false
-	return wrote, drained, s.write(b)
+	return w, nil
 }
 
 // writeBurst writes what waited, under an id that covers none of it: who is cut

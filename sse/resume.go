@@ -192,6 +192,10 @@ type seam struct {
 
 // repeats says whether the client has e already.
 func (m *seam) repeats(e *bus.ChangeEvent) bool {
+	return len(m.seen) > 0 && m.includes(e)
+}
+
+func (m *seam) includes(e *bus.ChangeEvent) bool {
 	return e.Op != bus.OpReset && e.Tx != 0 && slices.ContainsFunc(m.seen, func(c journal.Cursor) bool {
 		return strings.HasPrefix(e.Cursor, c.Incarnation+"-") && c.Covers(e.Tx)
 	})
@@ -207,6 +211,11 @@ func (m *seam) id(stamp, last string) string {
 	case len(m.seen) == 0:
 		return stamp
 	}
+	return m.parse(stamp, last)
+}
+
+// parse is id for a stamp that has to be looked at.
+func (m *seam) parse(stamp, last string) string {
 	cursor, err := journal.ParseCursor(stamp)
 	if err == nil && cursor.Incarnation == m.before {
 		return last

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -28,7 +29,7 @@ var errNoise = errors.New("client keeps sending")
 // which sees at once that the client is gone, and which a deadline in the past
 // interrupts. So one goroutine is enough, without a timer.
 type socket struct {
-	conn  net.Conn // nil until open
+	conn  endpoint // nil until open
 	state atomic.Uint32
 
 	readBy  time.Time // the deadlines that were set; zero for none
@@ -49,14 +50,24 @@ const (
 
 var longAgo = time.Unix(1, 0)
 
+// endpoint is what a socket needs of a net.Conn.
+type endpoint interface {
+	io.ReadWriteCloser
+	SetReadDeadline(time.Time) error
+	SetWriteDeadline(time.Time) error
+}
+
 func (c *socket) open(w http.ResponseWriter, r *http.Request, by time.Time) error {
 	conn, buf, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return fmt.Errorf("hijack: %w, %w", err, http.ErrNotSupported)
 	}
-	c.conn = conn
+	c.conn = bare(conn)
 	c.noise = buf.Reader.Buffered()
-	return c.write(head(w.Header(), r), by)
+	if err := c.limit(by); err != nil {
+		return err
+	}
+	return c.write(head(w.Header(), r))
 }
 
 // framing are headers that net/http would not have taken over as they are.
@@ -82,18 +93,18 @@ func head(header http.Header, r *http.Request) []byte {
 	return b.Bytes()
 }
 
-// write leaves the deadline of a former write if it is less than an eighth too soon:
-// to set one costs. None is later than by.
-func (c *socket) write(b []byte, by time.Time) error {
+// limit leaves a deadline that is good enough: to set one costs.
+func (c *socket) limit(by time.Time) error {
+	if !c.writeBy.After(by) && by.Sub(c.writeBy) <= time.Until(by)/8 {
+		return nil
+	}
+	c.writeBy = by
+	return c.conn.SetWriteDeadline(by)
+}
+
+func (c *socket) write(b []byte) error {
 	if c.broken { // perhaps amid a frame
 		return net.ErrClosed
-	}
-	if c.writeBy.After(by) || by.Sub(c.writeBy) > time.Until(by)/8 {
-		if err := c.conn.SetWriteDeadline(by); err != nil {
-			c.broken = true
-			return err
-		}
-		c.writeBy = by
 	}
 	_, err := c.conn.Write(b)
 	c.broken = c.broken || err != nil

@@ -22,6 +22,8 @@ var (
 	errClosed  = errors.New("closed by the bus")
 	errDrained = errors.New("drained")
 	errSlow    = errors.New("client does not read")
+
+	errPanicked = errors.New("panicked")
 )
 
 // final says whether there is no use in coming back after a stream's end, and what
@@ -95,10 +97,9 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, req request) *p
 		return cannotStream.problem("This server can't stream: see its log.")
 	}
 	if hijack {
-		// Not in this goroutine, whose stack and all that net/http has on it would stay.
-		go s.serve()
+		go s.serve(true) // net/http's goroutine has a large stack, which would stay
 	} else {
-		s.serve()
+		s.serve(false)
 	}
 	return nil
 }
@@ -124,37 +125,27 @@ func (s *stream) open(w http.ResponseWriter, r *http.Request) error {
 	return nil // any other error comes again with the first frame
 }
 
-// serve writes the stream until it ends, and its end.
-func (s *stream) serve() {
-	defer s.h.gate.leave(s)
-	defer s.sub.Close()
-	defer s.survive() // a hijacked stream has no net/http to do it
-	log := s.h.log
-	log.Debug("stream opened", "session", s.session, "scopes", len(s.req.scopes), "resumed", !s.req.since.IsZero())
-	end := s.run()
-	s.sub.Close() // before what may take long
-	if reason, ok := final(end); ok {
-		s.close(reason)
-	}
-	s.wire.finish(time.Now().Add(s.h.cfg.WriteTimeout))
-	if end == errSlow {
-		s.h.cut.Add(1)
-		log.Warn("slow client cut", "session", s.session, "after", s.h.cfg.WriteTimeout)
-		return
-	}
-	log.Debug("stream ended", "session", s.session, "reason", end)
-}
-
-// survive keeps a panic to its stream.
-func (s *stream) survive() {
-	if p := recover(); p != nil {
-		s.h.log.Error("stream panicked", "session", s.session, "panic", p, "stack", string(debug.Stack()))
-		s.wire.finish(time.Now())
+// serve writes the stream until it ends: the beginning here, and the rest in a
+// goroutine of its own if rest is set.
+//
+// What is begun with needs a large stack, what follows a small one. A stack that has
+// grown hardly ever shrinks (runtime.shrinkstack), so a stream begins its long life
+// on a new one, and keeps off it what is deep: frames of 2 kB in all are enough then.
+func (s *stream) serve(rest bool) {
+	s.h.log.Debug("stream opened", "session", s.session, "scopes", len(s.req.scopes), "resumed", !s.req.since.IsZero())
+	switch end := s.prepare(); {
+	case end != nil:
+		s.finish(end)
+	case rest:
+		go s.follow()
+	default:
+		s.follow()
 	}
 }
 
-// run writes the stream until it ends and says why.
-func (s *stream) run() error {
+// prepare writes all that comes before what is live. An error is the stream's end.
+func (s *stream) prepare() (end error) {
+	defer func() { s.survive(&end, recover()) }()
 	if err := s.awaitReady(); err != nil {
 		return err
 	}
@@ -165,7 +156,49 @@ func (s *stream) run() error {
 		return err
 	}
 	s.req.since = journal.Cursor{}
-	return s.live()
+	return nil
+}
+
+// follow writes what is live.
+func (s *stream) follow() {
+	var end error
+	defer func() {
+		s.survive(&end, recover())
+		s.finish(end)
+	}()
+	end = s.live()
+}
+
+// aside runs f on a stack of its own: see serve.
+func aside(f func()) {
+	done := make(chan struct{})
+	go func() { defer close(done); f() }()
+	<-done
+}
+
+// survive makes a panic the stream's end, and of no other: a hijacked one has no
+// net/http around it that would.
+func (s *stream) survive(end *error, p any) {
+	if p != nil {
+		s.h.log.Error("stream panicked", "session", s.session, "panic", p, "stack", string(debug.Stack()))
+		*end = errPanicked
+	}
+}
+
+// finish writes the stream's end.
+func (s *stream) finish(end error) {
+	defer s.h.gate.leave(s)
+	s.sub.Close() // before what may take long
+	if reason, ok := final(end); ok {
+		s.close(reason)
+	}
+	s.wire.finish(time.Now().Add(s.h.cfg.WriteTimeout))
+	if end == errSlow {
+		s.h.cut.Add(1)
+		s.h.log.Warn("slow client cut", "session", s.session, "after", s.h.cfg.WriteTimeout)
+		return
+	}
+	s.h.log.Debug("stream ended", "session", s.session, "reason", end)
 }
 
 // close tells the client that and why the stream ends, if it reads.
@@ -175,7 +208,9 @@ func (s *stream) close(reason string) {
 	if err := b.close(reason); err != nil { // a string: it can't
 		panic(err)
 	}
-	_ = s.wire.write(b.bytes(), time.Now().Add(time.Second))
+	if s.wire.limit(time.Now().Add(time.Second)) == nil {
+		_ = s.wire.write(b.bytes())
+	}
 }
 
 // end has the stream end, if nothing else has before. It may be called by anyone.
@@ -274,24 +309,34 @@ func (h *Handler) beatAfter() time.Duration {
 // write writes b, if there is anything in it, and empties it. The client has until
 // the write timeout, or until the identity expires.
 func (s *stream) write(b *frames) error {
-	defer b.reset()
 	if b.empty() {
 		return nil
 	}
-	by := time.Now().Add(s.h.cfg.WriteTimeout)
-	if expires := s.req.id.Expires; !expires.IsZero() && expires.Before(by) {
-		by = expires
+	events := b.events
+	err := s.limitWrite()
+	if err == nil {
+		err = s.wire.write(b.bytes())
 	}
-	if err := s.wire.write(b.bytes(), by); err != nil {
-		now := time.Now()
-		switch {
-		case s.req.id.expired(now):
-			return errExpired
-		case !now.Before(by), errors.Is(err, os.ErrDeadlineExceeded):
-			return errSlow
-		}
-		return fmt.Errorf("write: %w", err)
+	b.reset()
+	if err != nil {
+		return s.unwritten(err)
 	}
-	s.h.frames.Add(uint64(b.events))
+	s.h.frames.Add(uint64(events))
 	return nil
+}
+
+func (s *stream) limitWrite() error {
+	by := time.Now().Add(s.h.cfg.WriteTimeout)
+	return s.wire.limit(earlier(by, s.req.id.Expires))
+}
+
+// unwritten returns why a write failed.
+func (s *stream) unwritten(err error) error {
+	switch {
+	case s.req.id.expired(time.Now()):
+		return errExpired
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return errSlow
+	}
+	return fmt.Errorf("write: %w", err)
 }

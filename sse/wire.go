@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"os"
 	"time"
 )
 
@@ -14,8 +15,12 @@ type wire interface {
 	// sent; any other error comes again with the first write.
 	open(w http.ResponseWriter, r *http.Request, by time.Time) error
 
-	// write sends b, or fails by then: at most an eighth of that time too soon.
-	write(b []byte, by time.Time) error
+	// limit has the next write fail by then, and at most an eighth of that time
+	// sooner.
+	limit(by time.Time) error
+
+	// write sends b. It fails with os.ErrDeadlineExceeded if that takes too long.
+	write(b []byte) error
 
 	// wait returns once wake was called since the last wait, at until, or sooner. It
 	// does not wait if until has passed; the zero until is never. An error says that
@@ -61,6 +66,7 @@ type response struct {
 	w     http.ResponseWriter
 	rc    *http.ResponseController
 	ctx   context.Context // done when the client is gone
+	by    time.Time       // the deadline of the next write
 	woken chan struct{}
 	due   *time.Timer
 }
@@ -79,15 +85,20 @@ func (c *response) open(w http.ResponseWriter, r *http.Request, by time.Time) er
 	return c.rc.Flush()
 }
 
-func (c *response) write(b []byte, by time.Time) error {
-	if err := c.rc.SetWriteDeadline(by); err != nil {
-		return err
-	}
+func (c *response) limit(by time.Time) error {
+	c.by = by
+	return c.rc.SetWriteDeadline(by)
+}
+
+func (c *response) write(b []byte) error {
 	_, err := c.w.Write(b)
 	if err == nil {
 		err = c.rc.Flush()
 	}
 	if err != nil {
+		if !time.Now().Before(c.by) { // HTTP/2 says otherwise
+			err = os.ErrDeadlineExceeded
+		}
 		return err
 	}
 	// HTTP/2 resets a stream whose deadline passes, even if nothing is being written.

@@ -25,7 +25,7 @@ import (
 type server struct {
 	conf        *pgx.ConnConfig
 	listener    net.Listener                    // closed by run
-	web         sse.Config                      // but for what run sets: Replay, Ready, Logger
+	web         sse.Config                      // but for what run sets: Replay, Ready, Hijack, Logger
 	authorizer  *pgauth.Authorizer              // that web asks; nil if it doesn't. Closed by run
 	pages       http.Handler                    // answers what is not pgbell's own; nil for nothing
 	certificate *certificate                    // nil is plain HTTP
@@ -72,7 +72,7 @@ func (s *server) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.web.Replay, s.web.Ready, s.web.Logger = l.Replay, ready(l), s.log
+	s.web.Replay, s.web.Ready, s.web.Hijack, s.web.Logger = l.Replay, ready(l), true, s.log
 	h, err := sse.NewHandler(b, s.web)
 	if err != nil {
 		return err
@@ -122,6 +122,7 @@ func (s *server) run(ctx context.Context) error {
 		case <-ctx.Done():
 			h.Drain(s.drain)
 		case <-failed.Done():
+			h.Drain(0) // Shutdown waits for no hijacked stream
 		}
 		return shutDown(web)
 	})
