@@ -54,16 +54,24 @@ func BenchmarkEmitOver100000Scopes(b *testing.B) {
 	x := newBus(b, bus.Config{})
 	scopes := make([]string, 100_000)
 	subs := make([]*bus.Subscription, len(scopes))
+	events := map[string][]bus.ChangeEvent{}
 	for i := range scopes {
 		scopes[i] = fmt.Sprint("scope:", i)
-		subs[i] = x.Subscribe(scopes[i:i+1], bus.Options{})
+		user := strconv.Itoa(i)
+		subs[i] = x.Subscribe(scopes[i:i+1], as(user))
+		events["everyone"] = append(events["everyone"], bus.ChangeEvent{Scope: scopes[i]})
+		events["audience"] = append(events["audience"], bus.ChangeEvent{Scope: scopes[i], Audience: bus.Only(user, "boss")})
 	}
 	defer x.CloseAll()
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		k := i * 7919 % len(scopes)
-		x.Emit(bus.ChangeEvent{Scope: scopes[k]})
-		subs[k].TryNext()
+	for _, name := range []string{"everyone", "audience"} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				k := i * 7919 % len(scopes)
+				x.Emit(events[name][k])
+				subs[k].TryNext()
+			}
+		})
 	}
 }
 

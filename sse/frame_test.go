@@ -3,6 +3,7 @@ package sse
 import (
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -78,6 +79,7 @@ func FuzzFrames(f *testing.F) {
 	f.Add("\uFEFF", "\x00", "\u2028", "\xff\xfe", "\"\u2029\r\"", "{", ":")
 	f.Add("", "", "", "", "", "", "")
 	f.Add("ready", " 1", "😀", "<script>", "[[[[]]]]", "\"\xed\xa0\x80\"", "\u0085")
+	h := &Handler{log: slog.New(slog.DiscardHandler)}
 	f.Fuzz(func(t *testing.T, scope, id, table, origin, key, data, column string) {
 		b := takeFrames()
 		defer b.free()
@@ -90,6 +92,16 @@ func FuzzFrames(f *testing.F) {
 		err := b.event(id, &e, 1)
 		if err != nil && b.buf.Len() != length {
 			t.Fatalf("left %q behind", b.buf.String()[length:])
+		}
+		if err == nil {
+			for _, cursor := range []string{id, "other", ""} { // of the event, which need not be the frame's
+				e.Cursor = cursor
+				var shared frames
+				h.encodeShared(&e).add(&shared, id)
+				if got, want := string(shared.bytes()), b.buf.String()[length:]; got != want {
+					t.Fatalf("shared under %q: got\n%q, want\n%q", cursor, got, want)
+				}
+			}
 		}
 		if fine := json.Valid([]byte(key+" ")) && json.Valid([]byte(data+" ")); fine && err != nil {
 			t.Fatalf("valid JSON refused: %v", err)

@@ -51,6 +51,7 @@ type settings struct {
 	Config
 	queue   int
 	unready bool // leave the bus without a position
+	hijack  bool // as does a test of eachWire
 	wrap    func(http.Handler) http.Handler
 
 	// Of overPipe's server.
@@ -68,7 +69,7 @@ func newWorld(t *testing.T, set *settings) (*world, http.Handler) {
 	if !set.unready {
 		b.Advance(cursor(1))
 	}
-	set.Hijack = hijacks(t)
+	set.Hijack = set.hijack || hijacks(t)
 	h, err := NewHandler(b, set.Config)
 	if err != nil {
 		t.Fatal(err)
