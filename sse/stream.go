@@ -169,11 +169,16 @@ func (s *stream) follow() {
 	end = s.live()
 }
 
-// aside runs f on a stack of its own: see serve.
+// aside runs f on a stack of its own: see serve. A panic of f comes out here.
 func aside(f func()) {
-	done := make(chan struct{})
-	go func() { defer close(done); f() }()
-	<-done
+	done := make(chan any)
+	go func() {
+		defer func() { done <- recover() }()
+		f()
+	}()
+	if p := <-done; p != nil {
+		panic(p)
+	}
 }
 
 // survive makes a panic the stream's end, and of no other: a hijacked one has no
