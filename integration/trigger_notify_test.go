@@ -165,7 +165,7 @@ func TestTriggerFullNotificationQueueDoesNotHarmDurableFeeds(t *testing.T) {
 	d.writer, d.reader = d.connect(), d.connect()
 	d.exec(`create table t (id int primary key); select pgbell.attach('t', array['t:{id}'])`)
 	stuck := d.connect()
-	d.execOn(stuck, `listen pgbell`, `begin`, `select 1`)
+	d.execOn(stuck, `select pgbell.arm('a test', '1 minute')`, `listen pgbell`, `begin`, `select 1`)
 	var pgErr *pgconn.PgError
 	filler := d.connect()
 	for i := 0; ; i++ {

@@ -173,7 +173,7 @@ func checkParts(t *testing.T, x triggers.Explanation) {
 func TestExplainedNotificationIsTheOneThatComes(t *testing.T) {
 	url := pgtest.Migrated.Database(t)
 	db, ear := connect(t, url), connect(t, url)
-	exec(t, ear, `listen pgbell`)
+	exec(t, ear, `listen pgbell; select pgbell.arm('a test', '1 minute')`)
 	exec(t, db, `create table tasks (id int primary key, p int, owner text, title text)`)
 	for name, f := range map[string]triggers.Feed{
 		"durable":         {Scopes: []string{"z:{id}", "p:{p}", "Z:{p}", "a:{p}"}, Audience: []string{"owner"}},
@@ -214,7 +214,7 @@ func TestExplainedNotificationIsTheOneThatComes(t *testing.T) {
 func TestExplainedNotificationIsOfAnOpThatFires(t *testing.T) {
 	url := pgtest.Migrated.Database(t)
 	db, ear := connect(t, url), connect(t, url)
-	exec(t, ear, `listen pgbell`)
+	exec(t, ear, `listen pgbell; select pgbell.arm('a test', '1 minute')`)
 	exec(t, db, `create table tasks (id int primary key, owner text)`)
 	for _, volatile := range []bool{false, true} {
 		for _, test := range []struct{ silent, op, sql string }{
