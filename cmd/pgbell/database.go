@@ -32,7 +32,7 @@ func databaseConfig(c *cli.Command) (*pgx.ConnConfig, error) {
 		conf.ConnectTimeout = connectTimeout
 	}
 	if conf.RuntimeParams["application_name"] == "" {
-		conf.RuntimeParams["application_name"] = "pgbell"
+		conf.RuntimeParams["application_name"] = c.FullName() // doctor counts the listeners by theirs, which is pgbell
 	}
 	conf.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
 		if n.Severity == "WARNING" || n.SeverityUnlocalized == "WARNING" {

@@ -35,7 +35,8 @@ func has(t *testing.T, by map[string]finding, about string, l level, words, reme
 func TestDoctorFindsNothingWrong(t *testing.T) {
 	db := migrated(t)
 	exec1(t, db, `create table tasks (id int primary key, owner text); select pgbell.attach('tasks', array['tasks'], audience => array['owner'])`)
-	beginServe(t, db)
+	p, _ := beginServe(t, db)
+	p.waitLog(t, `"listening"`)
 	by, code := diagnosis(t, db)
 	for about, words := range map[string]string{
 		"server": "a primary", "schema": "version 1, as this pgbell's", "notifications": "arrive", "feed public.tasks": "ok",
