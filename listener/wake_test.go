@@ -39,6 +39,19 @@ func armed(t *testing.T, conn *pgx.Conn) bool {
 	return ask[bool](t, conn, "select coalesce(pgbell.armed(), false)")
 }
 
+// quiet waits until the listener only waits to be rung: who began before it asked for
+// that must be over, and it must have seen that.
+func (w *world) quiet() {
+	w.t.Helper()
+	tx := ask[string](w.t, w.db, "select pg_current_xact_id()::text")
+	await(w.t, "all of before are over", func() bool {
+		return ask[bool](w.t, w.db, "select pg_snapshot_xmin(pg_current_snapshot()) > $1::text::xid8", tx)
+	})
+	r := w.subscribe("task:-5")
+	w.exec("insert into tasks (id) values (-5)")
+	r.next()
+}
+
 // Where no pgbell runs, none of its notifications is sent.
 func TestNobodyRingsWhereNobodyListens(t *testing.T) {
 	url := example.Database(t)
