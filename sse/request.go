@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pgbell/pgbell/journal"
@@ -64,7 +65,7 @@ func readRequest(r *http.Request, maxScopes int) (request, *problem) {
 	}
 	for _, origin := range query["origin"] {
 		if origin != "" { // else all changes without an origin
-			req.origins = append(req.origins, origin)
+			req.origins = append(req.origins, strings.Clone(origin)) // not the whole address
 		}
 	}
 	if req.window, p = readWait(query, "coalesce"); p != nil {

@@ -24,10 +24,10 @@ const (
 
 var errNoise = errors.New("client keeps sending")
 
-// socket is the wire of a connection that was taken over from net/http: what that
-// keeps for each is three times of what a stream needs. The stream waits in a Read,
-// which sees at once that the client is gone, and which a deadline in the past
-// interrupts. So one goroutine is enough, without a timer.
+// socket is the wire of a connection that was taken over from net/http, which keeps
+// several times what a stream needs. The stream waits in a Read, which sees that the
+// client is gone, and which a deadline in the past interrupts. So one goroutine is
+// enough, without a timer.
 type socket struct {
 	conn  endpoint // nil until open
 	state atomic.Uint32

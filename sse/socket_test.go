@@ -202,7 +202,7 @@ func TestIdentityExpiresOverSockets(t *testing.T) {
 	}}})
 	c := w.open("scope=a")
 	c.wantClose("expired")
-	if late := time.Since(expires); late < 0 || late > time.Second {
+	if late := time.Since(expires); late < 0 || late > 10*time.Second { // on a busy machine
 		t.Errorf("ended %v after the identity expired", late)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -67,6 +68,7 @@ type stream struct {
 // stream answers r. The stream has ended when it returns, unless it was hijacked. A
 // problem means that nothing was written.
 func (h *Handler) stream(w http.ResponseWriter, r *http.Request, req request) *problem {
+	req.id.UserID = strings.Clone(req.id.UserID) // it may be part of something large
 	s := &stream{h: h, wire: h.newWire(w, r), req: req, session: rand.Text()}
 	if req.window+req.spread > 0 {
 		s.burst = &burst{window: req.window, spread: req.spread}

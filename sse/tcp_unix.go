@@ -89,6 +89,7 @@ func (t *tcp) tryRead(fd uintptr) bool {
 }
 
 func (t *tcp) CloseWrite() error {
+	t.interrupted = false // the client hangs up now: the next Read must not overlook it
 	var err error
 	if failed := t.raw.Control(func(fd uintptr) { err = syscall.Shutdown(int(fd), syscall.SHUT_WR) }); failed != nil {
 		return failed
