@@ -52,7 +52,7 @@ func Floor(ctx context.Context, db Querier) (Cursor, error) {
 // branches, since each is a range of the index alone.
 const readSQL = `
 with head as materialized (
-	select split_part(pgbell.cursor(), '-', 1) as incarnation, floor from pgbell.journal_state where one
+	select case when $5 <> '' then $5 else split_part(pgbell.cursor(), '-', 1) end as incarnation, floor from pgbell.journal_state where one
 )
 select incarnation || '-' || pg_current_snapshot(), floor::text,
 	null::bigint as seq, 0 as part, null, null::timestamptz, null, null, null, null
@@ -90,19 +90,26 @@ func (c Cursor) gap(floor Cursor) Gap {
 	return ""
 }
 
+// Reader reads the journal over one connection, which must not be used meanwhile. It
+// asks for the server's incarnation once, for that ends all connections when it ends.
+type Reader struct {
+	DB          Querier
+	incarnation string // empty before the first reading
+}
+
 // Read calls each for every record that since doesn't cover, in order, and
 // returns the cursor that covers them all and the oldest from which the journal
 // can still be read. It gives a [Gap] if since is older than that or of another
 // incarnation. One statement, no transaction: nothing is held open between calls.
-// db must not be used meanwhile. Once each has returned an error, end ctx: else what
-// is left of the answer is waited for.
-func Read(ctx context.Context, db Querier, since Cursor, each func(Record) error) (end, floor Cursor, err error) {
+// Once each has returned an error, end ctx: else what is left of the answer is
+// waited for.
+func (r *Reader) Read(ctx context.Context, since Cursor, each func(Record) error) (end, floor Cursor, err error) {
 	xid := func(x uint64) string { return strconv.FormatUint(x, 10) }
 	xip := make([]string, len(since.Xip))
 	for i, x := range since.Xip {
 		xip[i] = xid(x)
 	}
-	rows, err := db.Query(ctx, readSQL, xid(since.Xmin), xid(since.Xmax), xip, since.Incarnation)
+	rows, err := r.DB.Query(ctx, readSQL, xid(since.Xmin), xid(since.Xmax), xip, since.Incarnation, r.incarnation)
 	if err != nil {
 		return Cursor{}, Cursor{}, err
 	}
@@ -116,11 +123,12 @@ func Read(ctx context.Context, db Querier, since Cursor, each func(Record) error
 			if end, floor, err = parseHead(*w.cursor, *w.floor); err != nil {
 				return Cursor{}, Cursor{}, err
 			}
+			r.incarnation = end.Incarnation
 			continue
 		}
-		r, err := w.record()
+		record, err := w.record()
 		if err == nil {
-			err = each(r)
+			err = each(record)
 		}
 		if err != nil {
 			return Cursor{}, Cursor{}, err
@@ -136,6 +144,11 @@ func Read(ctx context.Context, db Querier, since Cursor, each func(Record) error
 		return end, floor, gap
 	}
 	return end, floor, nil
+}
+
+// Read is a single reading of a [Reader] of db.
+func Read(ctx context.Context, db Querier, since Cursor, each func(Record) error) (end, floor Cursor, err error) {
+	return (&Reader{DB: db}).Read(ctx, since, each)
 }
 
 // wireRow is a row that readSQL gives.

@@ -29,7 +29,7 @@ func (s *session) catchUp(ctx context.Context) error {
 		feeds  bool
 		last   uint64
 	)
-	end, floor, err := journal.Read(watched, s.conn, s.cursor, func(r journal.Record) error {
+	end, floor, err := s.reader.Read(watched, s.cursor, func(r journal.Record) error {
 		alive()
 		feeds = feeds || r.Attach
 		if r.Tx != last {
@@ -97,7 +97,7 @@ func (s *session) fill(ctx context.Context) (end journal.Cursor, disconnects []j
 		shed   uint64
 	)
 	var floor journal.Cursor
-	end, floor, err = journal.Read(ctx, s.conn, from, func(r journal.Record) error {
+	end, floor, err = s.reader.Read(ctx, from, func(r journal.Record) error {
 		alive()
 		if r.Disconnect != nil {
 			disconnects = append(disconnects, r)

@@ -11,6 +11,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgbell/pgbell/journal"
 )
 
 // session is the life of one connection. It calls healthy once it has caught up,
@@ -21,7 +23,7 @@ func (l *Listener) session(ctx context.Context, healthy func()) error {
 		return err
 	}
 	defer l.close(conn)
-	s := &session{Listener: l, conn: conn, pace: pace{never: l.cfg.Poll}}
+	s := &session{Listener: l, conn: conn, reader: journal.Reader{DB: conn}, pace: pace{never: l.cfg.Poll}}
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
@@ -105,8 +107,9 @@ func (l *Listener) close(conn *pgx.Conn) {
 type session struct {
 	*Listener
 	conn         *pgx.Conn
-	missed       bool // something of a feed that wasn't known
-	transactions int  // read from the journal
+	reader       journal.Reader // of conn
+	missed       bool           // something of a feed that wasn't known
+	transactions int            // read from the journal
 	pace         pace
 	armed        time.Time // until when writers were asked to ring; zero: not
 }
