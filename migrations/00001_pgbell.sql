@@ -530,6 +530,25 @@ as $$
         case when base < 16384 then quote_literal(base::regtype) || '::regtype' else format('to_regtype(%L)', base::regtype) end)
 $$;
 
+-- Whether condition, on columns of a row r of a table, holds of its definition; it
+-- does not if one of them is gone. As the two above it is asked when a plan is made,
+-- so that an EXCEPTION block does no harm. The row is of the table's type, for which
+-- nobody needs a right.
+-- +goose StatementBegin
+create function pgbell.intact(tbl oid, condition text) returns boolean
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    holds boolean;
+begin
+    execute format('select %s from (select null::%s as r) x', condition, pgbell.table_name(tbl)) into holds;
+    return coalesce(holds, false);
+exception when others then
+    return false;
+end $$;
+-- +goose StatementEnd
+
 -- What is asked of each column that a feed names, in SQL, by its bare name: that
 -- of a column which is gone falls back to a variable of type pgbell.missing. (Behind
 -- an alias, 'n.', it doesn't: that is for where all columns are known to be as they were.) None
@@ -627,6 +646,26 @@ as $$
     where c.name = any (f.audience)
 $$;
 
+-- The key of a row in SQL, as JSON.
+create function pgbell.key_expression(f pgbell.feed, alias text default '') returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select format('(%s) collate "C"', coalesce($q$'{' || $q$ || string_agg(format('%L || %s', to_json(k.k) || ':', c.js), $q$ || ',' || $q$ order by k.i) || $q$ || '}'$q$, 'null::text'))
+    from unnest(f.key) with ordinality k (k, i) join pgbell.columns(f, alias) c on c.name = k.k
+$$;
+
+-- The payload columns of a row in SQL, as JSON, without values that are too long.
+create function pgbell.data_expression(f pgbell.feed, alias text default '') returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select format('(%s) collate "C"', coalesce($q$'{' || array_to_string(array[$q$ || string_agg(format(
+            'case when num_nulls(%1$s) = 1 then %2$L when pg_column_size(%1$s) <= 65536 then (select %3$L || j.j from (select %4$s) j (j) where octet_length(j.j) <= 262144) end',
+            alias || pgbell.quoted(c.name), to_json(c.name) || ':null', to_json(c.name) || ':', c.js), ', ' order by p.i) || $q$], ',') || '}'$q$, 'null::text'))
+    from unnest(f.payload) with ordinality p (p, i) join pgbell.columns(f, alias) c on c.name = p.p
+$$;
+
 -- One side of a change: the columns drifted, scopes (empty if there are none),
 -- audience, key (JSON) and data (JSON, without values that are too long) of a
 -- subquery. Their collation is explicit, since those of several columns may be at odds.
@@ -634,16 +673,9 @@ create function pgbell.side(f pgbell.feed, alias text default '') returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    with c as materialized (select * from pgbell.columns(f, alias))
-    select format('%s as drifted, %s as scopes, %s as audience, (%s) collate "C" as key, (%s) collate "C" as data',
-        (select coalesce('(' || string_agg(c.same, ' and ') || ') is not true', 'false') from c),
-        pgbell.scopes_expression(f, alias), pgbell.audience_expression(f, alias),
-        (select coalesce($q$'{' || $q$ || string_agg(format('%L || %s', to_json(k.k) || ':', c.js), $q$ || ',' || $q$ order by k.i) || $q$ || '}'$q$, 'null::text')
-            from unnest(f.key) with ordinality k (k, i) join c on c.name = k.k),
-        (select coalesce($q$'{' || array_to_string(array[$q$ || string_agg(format(
-                'case when num_nulls(%1$s) = 1 then %2$L when pg_column_size(%1$s) <= 65536 then (select %3$L || j.j from (select %4$s) j (j) where octet_length(j.j) <= 262144) end',
-                alias || pgbell.quoted(c.name), to_json(c.name) || ':null', to_json(c.name) || ':', c.js), ', ' order by p.i) || $q$], ',') || '}'$q$, 'null::text')
-            from unnest(f.payload) with ordinality p (p, i) join c on c.name = p.p))
+    select format('%s as drifted, %s as scopes, %s as audience, %s as key, %s as data',
+        (select coalesce('(' || string_agg(c.same, ' and ') || ') is not true', 'false') from pgbell.columns(f, alias) c),
+        pgbell.scopes_expression(f, alias), pgbell.audience_expression(f, alias), pgbell.key_expression(f, alias), pgbell.data_expression(f, alias))
 $$;
 
 -- The query that gives the changes of one statement, or of one row: the scopes
@@ -710,11 +742,11 @@ begin
 end $$;
 -- +goose StatementEnd
 
--- Shortcuts for statements on a plain table that is as it was attached, so that no
--- care is needed for what is gone, and in which no other trigger has a part. What
--- they don't return from is left to pgbell.changes and its loop.
---   one row, unless an update moves it, as the columns tell that scopes, audience and
---     key are made of: what most statements are, at a third of the cost
+-- Shortcuts for durable feeds, for statements on a plain table that is as it was
+-- attached, so that no care is needed for what is gone, and in which no other trigger
+-- has a part. What they don't return from is left to pgbell.changes and its loop.
+--   one row, unless an update moves it: what most statements are, at a third of the cost.
+--     As much as can be is done in one query and one call, for what costs is to begin one
 --   an update of more than 500 rows, at half of it: old and new are joined by the key.
 --     If each finds its other, no key has changed, since two rows can't have the same
 --     for a moment. Only where no row's JSON can be very long.
@@ -727,22 +759,13 @@ declare
     rows    constant text := case op when 'delete' then 'old_rows' else 'new_rows' end;
     one     constant text := format('feed.seq is null and not exists (select from %s offset 1)', rows);
     alone   constant text := format($q$pg_trigger_depth() = 1 and current_setting('pgbell.nested_%s', true) is distinct from 'on'$q$, f.id);
-    change  constant text := $q$'{"scopes":["' || feed.scopes || '"],"audience":' || coalesce(feed.audience, 'null')$q$
-        || case when f.key <> '{}' then $q$ || ',"key":' || feed.key$q$ else '' end
-        || case when op = 'update' then $q$ || ',"changed":["' || feed.changed || '"]'$q$ else '' end
-        || case when f.payload <> '{}' then $q$ || ',"data":' || feed.data$q$ else '' end || $q$ || '}'$q$;
-    tell    constant text := case when f.durable then format($q$
-                feed.seq := pgbell.record(nextval('pgbell.journal_seq'), 0, %s, %L, %s, '[' || %s || ']');
-                if pgbell.armed() then -- asked here, too: a call costs more
-                    perform pgbell.ring(%1$s, %2$L, feed.scopes);
-                end if;$q$, pgbell.table_expression(f), op, pgbell.origin_expression(), change)
-        else format($q$
-                perform pgbell.ring_change(%s, %L, %s, %s, %L);$q$, pgbell.table_expression(f), op, pgbell.origin_expression(), change, f.scopes) end;
+    drifted constant text := (select coalesce('(' || string_agg(c.same, ' and ') || ') is true', 'true') from pgbell.columns(f, case op when 'update' then 'n.' else '' end) c);
+    tell    constant text := format('pgbell.tell(%s, %L, %s, ', pgbell.table_expression(f), op, pgbell.origin_expression());
     names   constant text[] := f.key || f.audience || array(select unnest((pgbell.parse_template(t.t)).columns) from unnest(f.scopes) t (t));
     same    text;  -- whether all columns are as they were
     differ  text;  -- names of those that an update changed
     counts  text;  -- whether one is among those that count
-    moves   text;  -- whether one is among those that may move the row
+    moves   text;  -- whether one is among those that scopes, audience and key are made of, so that it may move the row
     keys    text;  -- whether two rows have the same key; null if that can't be asked for sure
     many    text := '';
 begin
@@ -750,20 +773,16 @@ begin
         return '';
     elsif op <> 'update' then
         return format($q$
-            select %s, %s and %s from %s t
-            into feed.drifted, feed.scopes, feed.audience, feed.key, feed.data, feed.alone;
-            if feed.alone is null then -- no row
-                return null;
-            elsif feed.alone and not feed.drifted then
-                if feed.scopes = '' then
+            if %1$s then
+                select %2$sx.scopes, x.audience, x.key, x.data, null, null, null) from (select %3$s from %4$s t) x where %5$s and not x.drifted into feed.told;
+                if feed.told then
                     return null;
-                end if;%s
-                return null;
+                end if;
             end if;$q$,
-            pgbell.side(f), one, alone, rows, tell);
+            alone, tell, pgbell.side(f), rows, one);
     end if;
 
-    select string_agg(pgbell.has_type(pgbell.quoted(c.name), c.base), ' and '),
+    select coalesce(string_agg(pgbell.has_type('(x.r).' || pgbell.quoted(c.name), c.base), ' and '), 'true'),
         format(case when count(*) < 90 then $q$concat_ws('","', %s)$q$ else $q$array_to_string(array[%s]::text[], '","')$q$ end, -- a function takes 100 arguments
             coalesce(string_agg(format('case when %s then %L end', c.differs, substr(to_json(c.name)::text, 2, length(to_json(c.name)::text) - 2)), ', ' order by c.i), 'null')),
         coalesce(string_agg(c.differs, ' or ' order by c.i) filter (where c.name = any (f.columns)), (f.columns is null)::text),
@@ -786,9 +805,9 @@ begin
             where a.attrelid = f.target and a.attname = any (f.audience) and t.typinput = 'array_in'::regproc)
     then
         many := format($q$
-            elsif feed.same and exists (select from new_rows offset 500) then
+                elsif exists (select from new_rows offset 500) then
                 feed.part := 0;
-                for feed.change, feed.alone in
+                for feed.change, feed.told in
                     select string_agg(x.change, ','), sum(count(*)) over () = (select count(*) from new_rows)
                     from (select x.i, case when x.changed <> '' and (x.counts or x.moved) and (x.scopes <> '' or x.old_scopes <> '') then
                             '{"scopes":' || case when x.scopes = '' then '[]' else '["' || x.scopes || '"]' end || ',"audience":' || coalesce(x.audience, 'null')
@@ -801,13 +820,13 @@ begin
                                 from old_rows o join new_rows n on %7$s offset 0) x offset 0) x offset 0) x
                     group by (x.i - 1) / 500
                 loop
-                    exit when not feed.alone; -- before the first is recorded
+                    exit when not feed.told; -- before the first is recorded
                     continue when feed.change is null;
                     feed.seq := coalesce(feed.seq, nextval('pgbell.journal_seq'));
                     perform pgbell.record(feed.seq, feed.part, %8$s, 'update', %9$s, '[' || feed.change || ']');
                     feed.part := feed.part + 1;
                 end loop;
-                if feed.alone then
+                if feed.told then
                     if feed.part > 0 then
                         perform pgbell.ring(%8$s, 'update', null);
                     end if;
@@ -817,21 +836,39 @@ begin
             keys, pgbell.table_expression(f), pgbell.origin_expression());
     end if;
     return format($q$
-            select %s, %s and (%s and not pgbell.has_column(%s, %s) and %s) is true from new_rows t into feed.alone, feed.same;
-            if feed.alone is null then -- no row
-                return null;
-            elsif feed.same and feed.alone then
-                select %s, %s, %s, %s from old_rows o, new_rows n
-                into feed.changed, feed.counts, feed.moved, feed.drifted, feed.scopes, feed.audience, feed.key, feed.data;
-                if not (feed.moved or feed.drifted) then
-                    if feed.changed = '' or feed.scopes = '' or not feed.counts then
-                        return null;
-                    end if;%s
-                    return null;
-                end if;%s
+            if %1$s and pgbell.intact(%2$s, %3$L) and not pgbell.has_column(%2$s, %4$s) and %5$s then
+                select %6$s%7$s, %8$s, %9$s, %10$s, %11$s, %12$L, %13$L) from old_rows o, new_rows n where %14$s and %15$s into feed.told;
+                if feed.told then
+                    return null;%16$s
+                end if;
             end if;$q$,
-        one, alone, depends, f.target::oid, (select c.relnatts + 1 from pg_class c where c.oid = f.target), coalesce(same, 'true'),
-        differ, counts, moves, pgbell.side(f, 'n.'), tell, many);
+        depends, f.target::oid, same, (select c.relnatts + 1 from pg_class c where c.oid = f.target), alone,
+        tell, pgbell.scopes_expression(f, 'n.'), pgbell.audience_expression(f, 'n.'), pgbell.key_expression(f, 'n.'), pgbell.data_expression(f, 'n.'), differ,
+        array(select substr(to_json(n.n)::text, 2, length(to_json(n.n)::text) - 2) from unnest(names) n (n)),
+        case when f.columns is not null then array(select substr(to_json(n.n)::text, 2, length(to_json(n.n)::text) - 2) from unnest(f.columns) n (n)) end,
+        one, drifted, many);
+end $$;
+-- +goose StatementEnd
+
+-- Tells of the one row that a statement changed, unless there is nothing to tell.
+-- False: an update changed a column of moving, so that more is to be told than this
+-- can. counting are the columns of which one must have changed; null: any.
+-- +goose StatementBegin
+create function pgbell.tell(tbl text, op text, origin text, scopes text, audience text, key text, data text, changed text, moving text[], counting text[]) returns boolean
+language plpgsql
+as $$
+begin
+    if changed = '' or scopes = '' or string_to_array(changed, '","') && moving or not string_to_array(changed, '","') && counting then
+        return changed = '' or not coalesce(string_to_array(changed, '","') && moving, false);
+    end if;
+    insert into pgbell.journal (slot, seq, part, tbl, op, origin, changes)
+    values (coalesce(pg_sequence_last_value('pgbell.journal_slot'), 0), nextval('pgbell.journal_seq'), 0, tell.tbl, tell.op, tell.origin,
+        '[{"scopes":["' || tell.scopes || '"],"audience":' || coalesce(tell.audience, 'null') || coalesce(',"key":' || tell.key, '')
+            || coalesce(',"changed":["' || tell.changed || '"]', '') || coalesce(',"data":' || tell.data, '') || '}]');
+    if pgbell.armed() then -- asked here, too: a call costs more
+        perform pgbell.ring(tbl, op, scopes);
+    end if;
+    return true;
 end $$;
 -- +goose StatementEnd
 
@@ -915,7 +952,7 @@ begin
         else $q$
             perform pgbell.ring_change(feed.tbl, feed.op, feed.origin, feed.change, feed.templates);$q$ end;
 
-    if kind = 'r' then
+    if kind = 'r' and f.durable then
         foreach op in array '{update,insert,delete}'::text[] loop
             one := one || format($q$
         %s feed_%s.tg_op = %L and feed_%2$s.tg_level = 'STATEMENT' then%4$s$q$, case when one = '' then 'if' else 'elsif' end, f.id, upper(op), coalesce(nullif(pgbell.shortcut(f, op, depends), ''), ' null;'));
@@ -975,15 +1012,7 @@ declare
     origin    text;
     scopes    text;      -- of one change, joined to the inside of a JSON array
     change    text;      -- JSON; null: a column is not as it was when the table was attached
-    audience  text;      -- of one change, as the rest up to same
-    key       text;
-    data      text;
-    changed   text;
-    counts    boolean;
-    moved     boolean;
-    drifted   boolean;
-    alone     boolean;
-    same      boolean;
+    told      boolean;   -- all of it, by a shortcut
     changes   text[];
     size      integer;   -- of changes, in bytes
     heard     boolean;   -- there are changes
