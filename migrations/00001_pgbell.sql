@@ -329,10 +329,19 @@ as $$ select pg_sequence_last_value('pgbell.armed_until') > date_part('epoch', c
 -- These run inside a user's write, called by functions whose search_path is
 -- pinned; they do not pin it again, which costs as much as what they do.
 
+-- Scopes joined to the inside of a JSON array, each once.
+create function pgbell.each_once(scopes text) returns text
+language sql immutable
+as $$
+    select string_agg(s.s, '","' order by s.i)
+    from (select u.u, min(u.i) from unnest(string_to_array(scopes, '","')) with ordinality u (u, i) group by u.u) s (s, i)
+$$;
+
 -- Rings for a durable feed. scopes is the inside of a JSON array of strings, and
 -- left out where it makes the payload longer than 7,900 bytes. It doesn't ring at
--- all where nobody waits for it, nor once the server's notification queue is half full, since a full one makes
--- commits fail: a durable feed loses nothing by that but speed.
+-- all where nobody waits for it, nor once the server's notification queue is half
+-- full, since a full one makes commits fail: a durable feed loses nothing by that
+-- but speed.
 -- +goose StatementBegin
 create function pgbell.ring(tbl text, op text, scopes text) returns void
 language plpgsql
@@ -343,9 +352,6 @@ declare
 begin
     if pgbell.armed() is not true or pg_notification_queue_usage() > 0.5 then
         return;
-    end if;
-    if strpos(scopes, '","') > 0 then
-        select string_agg(distinct u, '","') into scopes from unnest(string_to_array(scopes, '","')) u;
     end if;
     payload := head || '["' || nullif(scopes, '') || '"]}';
     perform pg_notify('pgbell', case when octet_length(payload) <= 7900 then payload else head || 'null}' end);
@@ -1076,7 +1082,7 @@ end $body$,
             case when f.durable then format($q$
     if feed.changes <> '{}' then%s
     end if;
-    perform pgbell.ring(feed.tbl, feed.op, feed.bell);$q$, flush)
+    perform pgbell.ring(feed.tbl, feed.op, pgbell.each_once(feed.bell));$q$, flush)
             else format($q$
     feed.unsure := feed.unsure or coalesce(current_setting('pgbell.nested_%s', true) = 'on', false);$q$, f.id) end,
             f.durable, f.id

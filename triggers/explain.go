@@ -206,7 +206,7 @@ func (x *explainer) evaluate(ctx context.Context) error {
 	err = x.tx.QueryRow(ctx, fmt.Sprintf(`
 		with old_rows as materialized (select * from %s where tableoid = %d and ctid = %s)
 		select c.scopes is not null, c.change, e.scopes, e.parts, e.owners, pgbell.cursor(),
-			(select string_agg(distinct u, '","') from unnest(string_to_array(c.scopes collate "default", '","')) u)
+			pgbell.each_once(c.scopes collate "default")
 		from (select true as alive) feed
 		cross join lateral (select array[%s]::text[] as scopes, array[%s]::jsonb[] as parts, array[%s]::jsonb[] as owners from old_rows t) e
 		left join lateral (%s) c (scopes, change) on true`,
