@@ -146,9 +146,13 @@ func TestTailShowsAGap(t *testing.T) {
 	db := migrated(t)
 	attachTailTables(t, db)
 	p := beginTail(t, db)
-	exec1(t, db, `delete from pgbell.incarnation; insert into pgbell.incarnation default values`) // as after a crash
-	if _, got, _ := strings.Cut(p.line(t), "  "); got != "reset    every scope  the database server was restarted" {
-		t.Errorf("tail shows %q", got)
+	// As after a crash, which ends all connections.
+	exec1(t, db, `delete from pgbell.incarnation; insert into pgbell.incarnation default values;
+		select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name = 'pgbell'`)
+	for _, want := range []string{"reset    public.news  the connection to the database was down", "reset    every scope  the database server was restarted"} {
+		if _, got, _ := strings.Cut(p.line(t), "  "); got != want {
+			t.Errorf("tail shows %q, want %q", got, want)
+		}
 	}
 }
 
