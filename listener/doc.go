@@ -4,6 +4,10 @@
 // over and over read the journal since the cursor, emit, wait for a notification
 // or a short tick. Catching up after a break and going on live are the same path.
 //
+// Waking: writers ring only while a listener has asked for it, for notifications make
+// those who commit wait for each other. One that is busy asks nobody and reads every
+// few milliseconds instead. Nothing but latency depends on that.
+//
 // Order: the changes of one statement are emitted together, those of one row in
 // the order in which they were committed. Once all that a cursor covers is
 // emitted, the bus advances to it.

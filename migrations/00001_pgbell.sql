@@ -12,9 +12,9 @@
 --   disconnect  the end of a user's streams
 --
 -- What runs inside a user's write is the function that the generator makes, and
--- what that calls: pgbell.scope_value, .percent_encode, .record, .record_reset
--- and .ring. Keep those short: their cost is the writer's, and so are their
--- errors.
+-- what that calls: pgbell.scope_value, .percent_encode, .tell, .record, .place,
+-- .record_reset, .armed and .ring. Keep those short: their cost is the writer's, and
+-- so are their errors.
 
 -- +goose Up
 
@@ -765,7 +765,7 @@ declare
     rows    constant text := case op when 'delete' then 'old_rows' else 'new_rows' end;
     one     constant text := format('feed.seq is null and not exists (select from %s offset 1)', rows);
     alone   constant text := format($q$pg_trigger_depth() = 1 and current_setting('pgbell.nested_%s', true) is distinct from 'on'$q$, f.id);
-    drifted constant text := (select coalesce('(' || string_agg(c.same, ' and ') || ') is true', 'true') from pgbell.columns(f, case op when 'update' then 'n.' else '' end) c);
+    sound   constant text := (select coalesce('(' || string_agg(c.same, ' and ') || ') is true', 'true') from pgbell.columns(f, case op when 'update' then 'n.' else '' end) c);
     tell    constant text := format('pgbell.tell(%s, %L, %s, ', pgbell.table_expression(f), op, pgbell.origin_expression());
     names   constant text[] := f.key || f.audience || array(select unnest((pgbell.parse_template(t.t)).columns) from unnest(f.scopes) t (t));
     same    text;  -- whether all columns are as they were
@@ -794,7 +794,7 @@ begin
         coalesce(string_agg(c.differs, ' or ' order by c.i) filter (where c.name = any (f.columns)), (f.columns is null)::text),
         coalesce(string_agg(c.differs, ' or ' order by c.i) filter (where c.name = any (names)), 'false'),
         string_agg(c.equals, ' and ') filter (where c.name = any (f.key))
-    into same, differ, counts, moves, keys -- null: there are no columns
+    into same, differ, counts, moves, keys
     from (
         select a.attname::text as name, a.attnum as i, b.b as base,
             format(case when k.plain then 'o.%s is distinct from n.%1$s' when k.text then 'o.%s collate "C" is distinct from n.%1$s collate "C"'
@@ -806,7 +806,7 @@ begin
         where a.attrelid = f.target and a.attnum > 0 and not a.attisdropped and a.attgenerated <> 'v'
     ) c;
 
-    if f.durable and f.payload is null and keys is not null and not pgbell.deferrable_key(f.target)
+    if f.payload is null and keys is not null and not pgbell.deferrable_key(f.target)
         and not exists (select from pg_attribute a join pg_type t on t.oid = pgbell.base_type(a.atttypid)
             where a.attrelid = f.target and a.attname = any (f.audience) and t.typinput = 'array_in'::regproc)
     then
@@ -852,7 +852,7 @@ begin
         tell, pgbell.scopes_expression(f, 'n.'), pgbell.audience_expression(f, 'n.'), pgbell.key_expression(f, 'n.'), pgbell.data_expression(f, 'n.'), differ,
         array(select substr(to_json(n.n)::text, 2, length(to_json(n.n)::text) - 2) from unnest(names) n (n)),
         case when f.columns is not null then array(select substr(to_json(n.n)::text, 2, length(to_json(n.n)::text) - 2) from unnest(f.columns) n (n)) end,
-        one, drifted, many);
+        one, sound, many);
 end $$;
 -- +goose StatementEnd
 
