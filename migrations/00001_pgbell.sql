@@ -586,6 +586,7 @@ as $$
             when base = 'boolean'::regtype then format($q$case concat(%s) when 't' then 'true' when 'f' then 'false' end$q$, q)
             when safe then format($q$nullif(concat(%s), '')$q$, q)
             when base = 'character'::regtype then format('case when pg_column_size(%s) <= 8192 then rtrim(concat(%1$s)) end', q)
+            when alias <> '' and base = any ('{text,character varying}'::regtype[]) then format('case when pg_column_size(%s) <= 1028 then %1$s::text end', q)
             else format('case when pg_column_size(%s) <= 1028 then concat(%1$s) end', q) end as txt
         from columns
     )
@@ -764,12 +765,16 @@ as $$
 declare
     rows    constant text := case op when 'delete' then 'old_rows' else 'new_rows' end;
     one     constant text := format('feed.seq is null and not exists (select from %s offset 1)', rows);
-    alone   constant text := format($q$pg_trigger_depth() = 1 and current_setting('pgbell.nested_%s', true) is distinct from 'on'$q$, f.id);
+    alone   constant text := format($q$%s and pg_trigger_depth() = 1 and current_setting('pgbell.nested_%s', true) is distinct from 'on'$q$, depends, f.id);
     sound   constant text := (select coalesce('(' || string_agg(c.same, ' and ') || ') is true', 'true') from pgbell.columns(f, case op when 'update' then 'n.' else '' end) c);
-    tell    constant text := format('pgbell.tell(%s, %L, %s, ', pgbell.table_expression(f), op, pgbell.origin_expression());
+    tell    constant text := format('coalesce(pgbell.tell(%s, %L, ', pgbell.table_expression(f), op) || $q$'[{"scopes":["' || nullif(x.scopes, '') || '"],"audience":' || coalesce(x.audience, 'null')$q$
+        || case when f.key <> '{}' then $q$ || ',"key":' || x.key$q$ else '' end
+        || case when op = 'update' then $q$ || ',"changed":["' || nullif(x.changed, '') || '"]'$q$ else '' end
+        || case when f.payload <> '{}' then $q$ || ',"data":' || x.data$q$ else '' end || $q$ || '}]'), true)$q$;
     names   constant text[] := f.key || f.audience || array(select unnest((pgbell.parse_template(t.t)).columns) from unnest(f.scopes) t (t));
     same    text;  -- whether all columns are as they were
     differ  text;  -- names of those that an update changed
+    others  text;  -- of those that are not in moves
     counts  text;  -- whether one is among those that count
     moves   text;  -- whether one is among those that scopes, audience and key are made of, so that it may move the row
     keys    text;  -- whether two rows have the same key; null if that can't be asked for sure
@@ -779,22 +784,23 @@ begin
         return '';
     elsif op <> 'update' then
         return format($q$
-            if %1$s then
-                select %2$sx.scopes, x.audience, x.key, x.data, null, null, null) from (select %3$s from %4$s t) x where %5$s and not x.drifted into feed.told;
-                if feed.told then
-                    return null;
-                end if;
+
+            select %s from (select %s from %s t) x where %s and %s and not x.drifted into feed.told;
+            if feed.told then
+                return null;
             end if;$q$,
-            alone, tell, pgbell.side(f), rows, one);
+            tell, pgbell.side(f), rows, alone, one);
     end if;
 
     select coalesce(string_agg(pgbell.has_type('(x.r).' || pgbell.quoted(c.name), c.base), ' and '), 'true'),
         format(case when count(*) < 90 then $q$concat_ws('","', %s)$q$ else $q$array_to_string(array[%s]::text[], '","')$q$ end, -- a function takes 100 arguments
             coalesce(string_agg(format('case when %s then %L end', c.differs, substr(to_json(c.name)::text, 2, length(to_json(c.name)::text) - 2)), ', ' order by c.i), 'null')),
+        format(case when count(*) < 90 then $q$concat_ws('","', %s)$q$ else $q$array_to_string(array[%s]::text[], '","')$q$ end,
+            coalesce(string_agg(format('case when %s then %L end', c.differs, substr(to_json(c.name)::text, 2, length(to_json(c.name)::text) - 2)), ', ' order by c.i) filter (where c.name <> all (names)), 'null')),
         coalesce(string_agg(c.differs, ' or ' order by c.i) filter (where c.name = any (f.columns)), (f.columns is null)::text),
         coalesce(string_agg(c.differs, ' or ' order by c.i) filter (where c.name = any (names)), 'false'),
         string_agg(c.equals, ' and ') filter (where c.name = any (f.key))
-    into same, differ, counts, moves, keys
+    into same, differ, others, counts, moves, keys
     from (
         select a.attname::text as name, a.attnum as i, b.b as base,
             format(case when k.plain then 'o.%s is distinct from n.%1$s' when k.text then 'o.%s collate "C" is distinct from n.%1$s collate "C"'
@@ -811,7 +817,7 @@ begin
             where a.attrelid = f.target and a.attname = any (f.audience) and t.typinput = 'array_in'::regproc)
     then
         many := format($q$
-                elsif exists (select from new_rows offset 500) then
+                if exists (select from new_rows offset 500) then
                 feed.part := 0;
                 for feed.change, feed.told in
                     select string_agg(x.change, ','), sum(count(*)) over () = (select count(*) from new_rows)
@@ -837,42 +843,34 @@ begin
                         perform pgbell.ring(%8$s, 'update', null);
                     end if;
                     return null;
+                end if;
                 end if;$q$,
             differ, counts, moves, pgbell.side(f, 'n.'), pgbell.scopes_expression(f, 'o.'), pgbell.audience_expression(f, 'o.'),
             keys, pgbell.table_expression(f), pgbell.origin_expression());
     end if;
     return format($q$
-            if %1$s and pgbell.intact(%2$s, %3$L) and not pgbell.has_column(%2$s, %4$s) and %5$s then
-                select %6$s%7$s, %8$s, %9$s, %10$s, %11$s, %12$L, %13$L) from old_rows o, new_rows n where %14$s and %15$s into feed.told;
+            if %1$s and pgbell.intact(%2$s, %3$L) and not pgbell.has_column(%2$s, %4$s) then -- else what follows can't even be planned
+                select %5$s from (select %6$s, %7$s as changed from old_rows o, new_rows n where %8$s and %9$s and not (%10$s)) x into feed.told;
                 if feed.told then
-                    return null;%16$s
-                end if;
+                    return null;
+                end if;%11$s
             end if;$q$,
-        depends, f.target::oid, same, (select c.relnatts + 1 from pg_class c where c.oid = f.target), alone,
-        tell, pgbell.scopes_expression(f, 'n.'), pgbell.audience_expression(f, 'n.'), pgbell.key_expression(f, 'n.'), pgbell.data_expression(f, 'n.'), differ,
-        array(select substr(to_json(n.n)::text, 2, length(to_json(n.n)::text) - 2) from unnest(names) n (n)),
-        case when f.columns is not null then array(select substr(to_json(n.n)::text, 2, length(to_json(n.n)::text) - 2) from unnest(f.columns) n (n)) end,
-        one, sound, many);
+        alone, f.target::oid, same, (select c.relnatts + 1 from pg_class c where c.oid = f.target),
+        tell, pgbell.side(f, 'n.'), case when f.columns is null then others else format('case when %s then %s end', counts, others) end, one, sound, moves, many);
 end $$;
 -- +goose StatementEnd
 
--- Tells of the one row that a statement changed, unless there is nothing to tell.
--- False: an update changed a column of moving, so that more is to be told than this
--- can. counting are the columns of which one must have changed; null: any.
+-- Tells of the one row that a statement changed. Nothing if its changes are null.
 -- +goose StatementBegin
-create function pgbell.tell(tbl text, op text, origin text, scopes text, audience text, key text, data text, changed text, moving text[], counting text[]) returns boolean
-language plpgsql
+create function pgbell.tell(tbl text, op text, changes text) returns boolean
+language plpgsql strict
 as $$
 begin
-    if changed = '' or scopes = '' or string_to_array(changed, '","') && moving or not string_to_array(changed, '","') && counting then
-        return changed = '' or not coalesce(string_to_array(changed, '","') && moving, false);
-    end if;
     insert into pgbell.journal (slot, seq, part, tbl, op, origin, changes)
-    values (coalesce(pg_sequence_last_value('pgbell.journal_slot'), 0), nextval('pgbell.journal_seq'), 0, tell.tbl, tell.op, tell.origin,
-        '[{"scopes":["' || tell.scopes || '"],"audience":' || coalesce(tell.audience, 'null') || coalesce(',"key":' || tell.key, '')
-            || coalesce(',"changed":["' || tell.changed || '"]', '') || coalesce(',"data":' || tell.data, '') || '}]');
+    values (coalesce(pg_sequence_last_value('pgbell.journal_slot'), 0), nextval('pgbell.journal_seq'), 0, tell.tbl, tell.op,
+        left(nullif(current_setting('pgbell.origin', true), ''), 256), tell.changes);
     if pgbell.armed() then -- asked here, too: a call costs more
-        perform pgbell.ring(tbl, op, scopes);
+        perform pgbell.ring(tbl, op, split_part(substr(changes, 14), '"]', 1));
     end if;
     return true;
 end $$;
