@@ -341,22 +341,15 @@ $$;
 -- left out where it makes the payload longer than 7,900 bytes. It doesn't ring at
 -- all where nobody waits for it, nor once the server's notification queue is half
 -- full, since a full one makes commits fail: a durable feed loses nothing by that
--- but speed.
--- +goose StatementBegin
-create function pgbell.ring(tbl text, op text, scopes text) returns void
-language plpgsql
+-- but speed. One expression, which becomes a part of the caller's.
+create function pgbell.ring(tbl text, op text, scopes text) returns boolean
+language sql volatile
 as $$
-declare
-    head    constant text := concat('{"v":1,"table":', coalesce(to_json(tbl)::text, 'null'), ',"op":"', op, '","scopes":');
-    payload text;
-begin
-    if pgbell.armed() is not true or pg_notification_queue_usage() > 0.5 then
-        return;
-    end if;
-    payload := head || '["' || nullif(scopes, '') || '"]}';
-    perform pg_notify('pgbell', case when octet_length(payload) <= 7900 then payload else head || 'null}' end);
-end $$;
--- +goose StatementEnd
+    select case when pgbell.armed() and pg_notification_queue_usage() <= 0.5 then
+        pg_notify('pgbell', '{"v":1,"table":' || coalesce(to_json(tbl)::text, 'null') || ',"op":"' || op || '","scopes":'
+            || case when 38 + octet_length(coalesce(to_json(tbl)::text, 'null')) + octet_length(op) + octet_length(nullif(scopes, '')) <= 7900
+                then '["' || scopes || '"]' else 'null' end || '}') is not null end
+$$;
 
 -- Rings for a feed that is not durable, with all that there is to know of one
 -- change. One that doesn't fit becomes a reset of the feed's scopes. The time
@@ -869,7 +862,7 @@ begin
     insert into pgbell.journal (slot, seq, part, tbl, op, origin, changes)
     values (coalesce(pg_sequence_last_value('pgbell.journal_slot'), 0), nextval('pgbell.journal_seq'), 0, tell.tbl, tell.op,
         left(nullif(current_setting('pgbell.origin', true), ''), 256), tell.changes);
-    if pgbell.armed() then -- asked here, too: a call costs more
+    if pgbell.armed() then -- asked here, too: it takes time to begin a longer expression, whether it's needed or not
         perform pgbell.ring(tbl, op, split_part(substr(changes, 14), '"]', 1));
     end if;
     return true;
@@ -1080,7 +1073,8 @@ end $body$,
             case when f.durable then format($q$
     if feed.changes <> '{}' then%s
     end if;
-    perform pgbell.ring(feed.tbl, feed.op, pgbell.each_once(feed.bell));$q$, flush)
+    feed.bell := pgbell.each_once(feed.bell);
+    perform pgbell.ring(feed.tbl, feed.op, feed.bell);$q$, flush)
             else format($q$
     feed.unsure := feed.unsure or coalesce(current_setting('pgbell.nested_%s', true) = 'on', false);$q$, f.id) end,
             f.durable, f.id
