@@ -67,6 +67,26 @@ from pgbell.journal
 where xid = any ($3::xid8[]) and (select incarnation = $4 and floor <= $1::xid8 from head)
 order by seq nulls first, part`
 
+// nextSQL gives the same where the cursor is of a moment ago, in half the time: then
+// there is hardly anything between its xmin and its xmax, which is passed over rather
+// than avoided, and a gap is as good as impossible, so that it may be seen afterwards.
+const nextSQL = `
+select pg_current_snapshot()::text, floor::text,
+	null::bigint as seq, 0 as part, null, null::timestamptz, null, null, null, null
+from pgbell.journal_state where one
+union all
+select null, null, seq, part, xid::text, at, tbl, op, origin, changes
+from pgbell.journal
+where xid >= $1::xid8 and (xid >= $2::xid8 or xid = any ($3::xid8[]))
+order by seq nulls first, part`
+
+// near is how many transactions may be between xmin and xmax for nextSQL, and moment
+// how old its cursor may be.
+const (
+	near   = 1000
+	moment = time.Minute
+)
+
 // Gap is the error that says: what happened since the cursor can't be told any
 // more. Its text is the reason of the resets that follow.
 type Gap string
@@ -94,7 +114,8 @@ func (c Cursor) gap(floor Cursor) Gap {
 // asks for the server's incarnation once, for that ends all connections when it ends.
 type Reader struct {
 	DB          Querier
-	incarnation string // empty before the first reading
+	incarnation string    // empty before the first reading
+	at          time.Time // of the last reading
 }
 
 // Read calls each for every record that since doesn't cover, in order, and
@@ -109,7 +130,13 @@ func (r *Reader) Read(ctx context.Context, since Cursor, each func(Record) error
 	for i, x := range since.Xip {
 		xip[i] = xid(x)
 	}
-	rows, err := r.DB.Query(ctx, readSQL, xid(since.Xmin), xid(since.Xmax), xip, since.Incarnation, r.incarnation)
+	sql, args := readSQL, []any{xid(since.Xmin), xid(since.Xmax), xip, since.Incarnation, r.incarnation}
+	now := time.Now()
+	next := since.Incarnation == r.incarnation && since.Xmax-since.Xmin <= near && now.Sub(r.at) < moment
+	if next {
+		sql, args = nextSQL, args[:3]
+	}
+	rows, err := r.DB.Query(ctx, sql, args...)
 	if err != nil {
 		return Cursor{}, Cursor{}, err
 	}
@@ -120,10 +147,16 @@ func (r *Reader) Read(ctx context.Context, since Cursor, each func(Record) error
 			return Cursor{}, Cursor{}, err
 		}
 		if w.seq == nil {
+			if next {
+				*w.cursor = r.incarnation + "-" + *w.cursor
+			}
 			if end, floor, err = parseHead(*w.cursor, *w.floor); err != nil {
 				return Cursor{}, Cursor{}, err
 			}
-			r.incarnation = end.Incarnation
+			if gap := since.gap(floor); gap != "" && next {
+				return end, floor, gap
+			}
+			r.incarnation, r.at = end.Incarnation, now
 			continue
 		}
 		record, err := w.record()

@@ -26,6 +26,24 @@ func readAll(t *testing.T, conn *pgx.Conn, since Cursor) (records []Record, end 
 	return records, end
 }
 
+// bothRead reads on from since as who has just read before does and as who hasn't,
+// which must be the same.
+func bothRead(t *testing.T, r *Reader, since Cursor) (records []Record, end Cursor) {
+	t.Helper()
+	want, _ := readAll(t, r.DB.(*pgx.Conn), since)
+	end, _, err := r.Read(t.Context(), since, func(r Record) error {
+		records = append(records, r)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, records, cmp.AllowUnexported(Record{})); diff != "" {
+		t.Fatalf("since %v (-first +next reading):\n%s", since, diff)
+	}
+	return records, end
+}
+
 func floorOf(t *testing.T, conn *pgx.Conn) Cursor {
 	t.Helper()
 	floor, err := Floor(t.Context(), conn)
@@ -48,6 +66,7 @@ func TestReadGivesEachRecordOnceAmongManyWriters(t *testing.T) {
 	const writers = 71
 	url := pgtest.Migrated.Database(t)
 	reader := connect(t, url)
+	r := &Reader{DB: reader}
 	var open []*pgx.Conn
 	for i := range writers {
 		conn := connect(t, url)
@@ -57,7 +76,7 @@ func TestReadGivesEachRecordOnceAmongManyWriters(t *testing.T) {
 	}
 	floor := floorOf(t, reader)
 	publish(t, connect(t, url), "done") // a snapshot ends behind the last that is over
-	records, end := readAll(t, reader, floor)
+	records, end := bothRead(t, r, floor)
 	if len(records) != 1 || len(end.Xip) != writers {
 		t.Fatalf("got %d records, %d running, want 1 and %d", len(records), len(end.Xip), writers)
 	}
@@ -67,7 +86,7 @@ func TestReadGivesEachRecordOnceAmongManyWriters(t *testing.T) {
 	for i := range writers {
 		i = (i*7 + 3) % writers // some order
 		exec(t, open[i], "commit")
-		if records, end = readAll(t, reader, end); len(records) != 1 || records[0].Changes[0].Scopes[0] != fmt.Sprint("w:", i) {
+		if records, end = bothRead(t, r, end); len(records) != 1 || records[0].Changes[0].Scopes[0] != fmt.Sprint("w:", i) {
 			t.Fatalf("after the commit of %d: got %+v", i, records)
 		}
 	}
@@ -124,11 +143,39 @@ func TestGapComesWithoutRecords(t *testing.T) {
 			t.Errorf("%v: now %v, floor %v", since, now, floor)
 		}
 	}
-	if records, _ := readAll(t, conn, end); len(records) != 1 {
+	r := &Reader{DB: conn}
+	if records, _ := bothRead(t, r, end); len(records) != 1 {
 		t.Errorf("the floor itself: got %d records, want 1", len(records))
+	}
+	for range 2 { // of which the second knows the incarnation
+		if _, _, err := r.Read(t.Context(), before, func(r Record) error { return fmt.Errorf("%+v", r) }); !errors.Is(err, GapRetention) {
+			t.Errorf("got %v, want %v", err, GapRetention)
+		}
 	}
 	if floor := floorOf(t, conn); floor.Xmin != end.Xmin || floor.Incarnation != end.Incarnation {
 		t.Errorf("floor %v, want that of %v", floor, end)
+	}
+}
+
+// What is read again and again while a transaction is open: a little at a time, or
+// more than one passes over.
+func TestNextReadingGivesTheSame(t *testing.T) {
+	url := pgtest.Migrated.Database(t)
+	conn, other := connect(t, url), connect(t, url)
+	r := &Reader{DB: conn}
+	end := floorOf(t, conn)
+	exec(t, other, "begin")
+	publish(t, other, "long")
+	for _, n := range []int{1, 3, near, 1, near, 2} {
+		exec(t, conn, fmt.Sprintf("do $$ begin for i in 1..%d loop perform pgbell.publish('s' || i); commit; end loop; end $$", n))
+		var records []Record
+		if records, end = bothRead(t, r, end); len(records) != n {
+			t.Fatalf("got %d records, want %d", len(records), n)
+		}
+	}
+	exec(t, other, "commit")
+	if records, _ := bothRead(t, r, end); len(records) != 1 || records[0].Changes[0].Scopes[0] != "long" {
+		t.Fatalf("got %+v", records)
 	}
 }
 
@@ -194,19 +241,22 @@ func TestVolatileFeeds(t *testing.T) {
 // A plan that scans the whole journal would do so once a second, and compile it.
 func TestReadUsesTheIndexAlone(t *testing.T) {
 	conn := connect(t, pgtest.Migrated.Database(t))
-	exec(t, conn, "set enable_seqscan = off; set jit = off; set plan_cache_mode = force_generic_plan") // as the listener does
+	exec(t, conn, "set enable_seqscan = off; set enable_bitmapscan = off; set jit = off; set plan_cache_mode = force_generic_plan") // as the listener does
 	exec(t, conn, "insert into pgbell.journal (slot, seq, xid, op, changes) "+
 		"select 0, g, g::text::xid8, 'publish', '[]' from generate_series(1, 5000) g")
-	rows, err := conn.Query(t.Context(), "explain "+readSQL, "4990", "5000", []string{"4990", "4995"}, "ab", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err != nil {
-		t.Fatal(err)
-	}
-	plan := strings.Join(lines, "\n")
-	if strings.Contains(plan, "Seq Scan") || strings.Count(plan, "journal_0_xid") != 2 {
-		t.Error(plan)
+	args := []any{"4990", "5000", []string{"4990", "4995"}, "ab", ""}
+	for i, sql := range []string{nextSQL, readSQL} {
+		rows, err := conn.Query(t.Context(), "explain "+sql, args[:3+2*i]...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan := strings.Join(lines, "\n")
+		if strings.Contains(plan, "Seq Scan") || strings.Count(plan, "journal_0_xid") != 1+i {
+			t.Error(plan)
+		}
 	}
 }

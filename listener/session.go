@@ -91,6 +91,7 @@ set client_encoding = 'UTF8';
 set default_transaction_isolation = 'read committed';
 set synchronous_commit = off;
 set enable_seqscan = off;
+set enable_bitmapscan = off;
 set jit = off;
 set plan_cache_mode = force_generic_plan;
 set statement_timeout = 0`
