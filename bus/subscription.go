@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -25,9 +26,10 @@ type Subscription struct {
 	regs          []registration // one for each scope
 	inAll, inUser int            // places in the bus's groups
 
-	mu     sync.Mutex
-	queue  queue
-	closed bool
+	closed atomic.Bool // set under mu, so that it holds still there
+
+	mu    sync.Mutex
+	queue queue
 
 	// Events that found the queue full leave their scope in lost, and one mark for
 	// all of them in the queue: ahead events are to be read before the resets.
@@ -58,7 +60,7 @@ func (s *Subscription) userID() string {
 // the scope will be reset. A reset that finds no room is not lost, and no drop.
 func (s *Subscription) push(d *Delivery) bool {
 	s.mu.Lock()
-	if s.closed {
+	if s.closed.Load() {
 		s.mu.Unlock()
 		return true
 	}
@@ -124,7 +126,7 @@ func (s *Subscription) take() (d *Delivery, ended bool) {
 		return s.queue.pop(), false
 	}
 	s.owed = nil
-	return nil, s.closed
+	return nil, s.closed.Load()
 }
 
 // owe turns lost into the resets to deliver now, in the order of the scopes.
@@ -192,7 +194,7 @@ func (s *Subscription) Drained() (position string, ok bool) {
 	position = s.bus.Position()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if position == "" || s.closed || s.pending() {
+	if position == "" || s.closed.Load() || s.pending() {
 		return "", false
 	}
 	return position, true
@@ -202,15 +204,11 @@ func (s *Subscription) Drained() (position string, ok bool) {
 func (s *Subscription) Closed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.closed && !s.pending()
+	return s.closed.Load() && !s.pending()
 }
 
 // Ended reports whether the subscription has ended, all read or not.
-func (s *Subscription) Ended() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.closed
-}
+func (s *Subscription) Ended() bool { return s.closed.Load() }
 
 // pending reports whether there is something to take.
 func (s *Subscription) pending() bool {
@@ -231,13 +229,13 @@ func (s *Subscription) Close() {
 // end ends the subscription and reports whether this call did it.
 func (s *Subscription) end() bool {
 	s.mu.Lock()
-	if s.closed {
+	if s.closed.Load() {
 		s.mu.Unlock()
 		return false
 	}
 	// Before it leaves the index: else Drained could vouch for a position that
 	// covers an event which no longer found the subscription there.
-	s.closed = true
+	s.closed.Store(true)
 	s.mu.Unlock()
 	s.bus.remove(s)
 	s.signal()

@@ -74,7 +74,8 @@ type Handler struct {
 	log    *slog.Logger
 	router *mux.Router
 
-	encode func(*bus.ChangeEvent) any // makes the encoded that all streams share
+	writers *writers
+	encode  func(*bus.ChangeEvent) any // makes the encoded that all streams share
 
 	gate    gate
 	rate    rate
@@ -95,7 +96,7 @@ func NewHandler(b *bus.Bus, cfg Config) (*Handler, error) {
 	}
 	h := &Handler{
 		bus: b, cfg: cfg, log: cfg.Logger, router: mux.NewRouter(),
-		gate: newGate(), rate: rate{perSecond: cfg.StreamRate}, refused: newRefusals(),
+		gate: newGate(), rate: rate{perSecond: cfg.StreamRate}, refused: newRefusals(), writers: newWriters(),
 	}
 	h.encode = func(e *bus.ChangeEvent) (frame any) {
 		aside(func() { frame = h.encodeShared(e) })

@@ -1,6 +1,7 @@
 package sse
 
 import (
+	"bytes"
 	mathrand "math/rand/v2"
 	"slices"
 	"time"
@@ -42,6 +43,9 @@ func (s *stream) awaitReady() error {
 
 // live writes what the subscription gets.
 func (s *stream) live() error {
+	if s.burst == nil {
+		s.wire.lend(s)
+	}
 	var settled time.Time
 	for {
 		if err := s.permitted(); err != nil {
@@ -68,6 +72,46 @@ func (s *stream) live() error {
 			return err
 		}
 	}
+}
+
+// serve writes what is queued in live's stead, while that waits. What is out of the
+// ordinary is left to it, and what there is no room for.
+func (s *stream) serve() (l outcome) {
+	defer func() {
+		if p := recover(); p != nil {
+			var end error
+			s.survive(&end, p)
+			s.cause.CompareAndSwap(nil, &end)
+			l = other
+		}
+	}()
+	now := time.Now()
+	switch {
+	case s.cause.Load() != nil, s.sub.Ended(), s.req.id.expired(now), s.h.gate.draining(), s.beat, s.stopping, !s.stopAt.IsZero(),
+		s.h.cfg.Authorize != nil && !now.Before(s.askAt),
+		len(s.held) > 0, s.seam.seen != nil, len(s.unsent) > 0:
+		return other
+	}
+	b := takeFrames()
+	defer b.free()
+	w, err := s.fill(b)
+	if err != nil { // only of a burst
+		panic(err)
+	}
+	if !b.empty() {
+		if n := s.wire.send(b.bytes()); n < len(b.bytes()) {
+			s.unsent, s.unsentEvents = bytes.Clone(b.bytes()[n:]), b.events
+			return other
+		}
+	}
+	s.h.frames.Add(uint64(b.events))
+	if w.events {
+		s.wire.settle(now.Add(settle))
+	}
+	if !w.all {
+		return more
+	}
+	return nothing
 }
 
 // nextLook returns when live has to look again, though nothing wakes it.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -27,10 +28,16 @@ var errNoise = errors.New("client keeps sending")
 // socket is the wire of a connection that was taken over from net/http, which keeps
 // several times what a stream needs. The stream waits in a Read, which sees that the
 // client is gone, and which a deadline in the past interrupts. So one goroutine is
-// enough, without a timer.
+// enough, without a timer. Once the stream is lent, it is woken for little: while it
+// waits, a writer serves it.
 type socket struct {
 	conn  endpoint // nil until open
 	state atomic.Uint32
+
+	writer   *writer
+	lent     served     // nil: nobody else may serve the stream
+	turn     sync.Mutex // held by who serves it
+	settleAt time.Time  // of the writer; zero: it need not look again
 
 	readBy  time.Time // the deadlines that were set; zero for none
 	stale   bool      // the read deadline may be another
@@ -41,12 +48,39 @@ type socket struct {
 	scrap [32]byte
 }
 
-// The states of a socket. Who finds it waiting, and wakes it, has to interrupt the Read.
+// The states of a socket. Who finds it waiting, and wakes it, has to interrupt the Read,
+// or to queue it for its writer. The stream's goroutine may take it back from the
+// queue, and makes a writer's turn end before it goes on.
 const (
 	isBusy uint32 = iota
 	isWaiting
 	isWoken
+	isQueued
+	isServed
+	isServedAgain // woken meanwhile
 )
+
+// served is a stream as its writer knows it.
+type served interface {
+	// serve does what there is to do, without blocking, and says what is left.
+	serve() outcome
+}
+
+// outcome is what is left to do for a stream that was served.
+type outcome int
+
+const (
+	nothing outcome = iota
+	more            // of the same
+	other           // that its own goroutine has to do
+)
+
+// sender is an endpoint that can be written to without blocking.
+type sender interface {
+	// send writes as much of b as there is room for. Its error comes again with the
+	// next Write.
+	send(b []byte) (n int)
+}
 
 var longAgo = time.Unix(1, 0)
 
@@ -129,7 +163,9 @@ func (c *socket) wait(until time.Time) error {
 		return nil
 	}
 	err := c.listen()
+	c.turn.Lock()
 	c.state.Store(isBusy)
+	c.turn.Unlock()
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		c.stale = true
 		return nil
@@ -151,8 +187,65 @@ func (c *socket) listen() error {
 }
 
 func (c *socket) wake() {
-	if c.state.Swap(isWoken) == isWaiting {
-		_ = c.conn.SetReadDeadline(longAgo)
+	for {
+		state, next := c.state.Load(), isWoken
+		switch {
+		case state == isServed:
+			next = isServedAgain
+		case state == isWaiting && c.lent != nil:
+			next = isQueued
+		case state != isBusy && state != isWaiting:
+			return // it will be looked at
+		}
+		if !c.state.CompareAndSwap(state, next) {
+			continue
+		}
+		switch {
+		case next == isQueued:
+			c.writer.add(c)
+		case state == isWaiting:
+			c.interrupt()
+		}
+		return
+	}
+}
+
+// interrupt has wait return.
+func (c *socket) interrupt() { _ = c.conn.SetReadDeadline(longAgo) }
+
+func (c *socket) lend(s served) {
+	if _, ok := c.conn.(sender); ok {
+		c.lent = s
+	}
+}
+
+func (c *socket) send(b []byte) int { return c.conn.(sender).send(b) }
+
+func (c *socket) settle(at time.Time) { c.writer.settle(c, at) }
+
+// serve is the writer's turn.
+func (c *socket) serve() {
+	c.turn.Lock()
+	defer c.turn.Unlock()
+	if !c.state.CompareAndSwap(isQueued, isServed) {
+		return // the stream's goroutine goes on
+	}
+	for {
+		switch c.lent.serve() {
+		case nothing:
+			if c.state.CompareAndSwap(isServed, isWaiting) {
+				return
+			}
+			c.state.Store(isServed)
+		case more:
+			c.state.Store(isQueued)
+			c.writer.add(c)
+			return
+		case other:
+			c.state.Store(isWoken)
+			c.interrupt()
+			return
+		}
 	}
 }
 

@@ -52,8 +52,11 @@ type stream struct {
 	sub     *bus.Subscription
 	session string
 
-	held   []*bus.Delivery // taken from sub, to be written first
-	seam   seam
+	held         []*bus.Delivery // taken from sub, to be written first
+	seam         seam
+	unsent       []byte // what a writer had no room for: goes before all else
+	unsentEvents int    // frames that end in it
+
 	lastID string // what the client has for its last id, as far as the stream gave it one, once burst is written
 	burst  *burst // nil if the client did not ask for any
 
@@ -99,9 +102,9 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, req request) *p
 		return cannotStream.problem("This server can't stream: see its log.")
 	}
 	if hijack {
-		go s.serve(true) // net/http's goroutine has a large stack, which would stay
+		go s.start(true) // net/http's goroutine has a large stack, which would stay
 	} else {
-		s.serve(false)
+		s.start(false)
 	}
 	return nil
 }
@@ -127,13 +130,13 @@ func (s *stream) open(w http.ResponseWriter, r *http.Request) error {
 	return nil // any other error comes again with the first frame
 }
 
-// serve writes the stream until it ends: the beginning here, and the rest in a
+// start writes the stream until it ends: the beginning here, and the rest in a
 // goroutine of its own if rest is set.
 //
 // What is begun with needs a large stack, what follows a small one. A stack that has
 // grown hardly ever shrinks (runtime.shrinkstack), so a stream begins its long life
 // on a new one, and keeps off it what is deep: frames of 2 kB in all are enough then.
-func (s *stream) serve(rest bool) {
+func (s *stream) start(rest bool) {
 	s.h.log.Debug("stream opened", "session", s.session, "scopes", len(s.req.scopes), "resumed", !s.req.since.IsZero())
 	switch end := s.prepare(); {
 	case end != nil:
@@ -238,6 +241,9 @@ func (s *stream) pause(look time.Time) error {
 	if err := s.wire.wait(until); err != nil {
 		return err
 	}
+	if err := s.writeUnsent(); err != nil {
+		return err
+	}
 	return s.over()
 }
 
@@ -319,12 +325,26 @@ func (s *stream) write(b *frames) error {
 	if b.empty() {
 		return nil
 	}
-	events := b.events
+	err := s.writeBytes(b.bytes(), b.events)
+	b.reset()
+	return err
+}
+
+// writeUnsent writes the rest of what a writer could not, were it amid a frame.
+func (s *stream) writeUnsent() error {
+	if len(s.unsent) == 0 {
+		return nil
+	}
+	b, events := s.unsent, s.unsentEvents
+	s.unsent, s.unsentEvents = nil, 0
+	return s.writeBytes(b, events)
+}
+
+func (s *stream) writeBytes(b []byte, events int) error {
 	err := s.limitWrite()
 	if err == nil {
-		err = s.wire.write(b.bytes())
+		err = s.wire.write(b)
 	}
-	b.reset()
 	if err != nil {
 		return s.unwritten(err)
 	}

@@ -18,6 +18,8 @@ type tcp struct {
 	raw     syscall.RawConn
 	receive func(fd uintptr) bool
 
+	fd int // open until Close
+
 	into []byte // what Read was called with, and what it is to return
 	n    int
 	err  error
@@ -42,9 +44,13 @@ func bare(conn net.Conn) endpoint {
 		f.Close()
 		return conn
 	}
-	c.Close()
 	t := &tcp{File: f, raw: raw}
 	t.receive = t.tryRead
+	if raw.Control(func(fd uintptr) { t.fd = int(fd) }) != nil {
+		f.Close()
+		return conn
+	}
+	c.Close()
 	return t
 }
 
@@ -85,6 +91,16 @@ func (t *tcp) tryRead(fd uintptr) bool {
 			t.err = io.EOF
 		}
 		return true
+	}
+}
+
+// send may be called beside Read, but not beside Close: it asks nobody for the file.
+func (t *tcp) send(b []byte) int {
+	for {
+		n, err := syscall.Write(t.fd, b)
+		if err != syscall.EINTR {
+			return max(n, 0)
+		}
 	}
 }
 

@@ -31,6 +31,18 @@ type wire interface {
 	// not block.
 	wake()
 
+	// lend lets others serve the stream while it waits, if the wire has such, rather
+	// than return from wait at each wake. They call send and settle, from where
+	// limit and write must not be called.
+	lend(s served)
+
+	// send writes as much of b as there is room for, and does not block.
+	send(b []byte) (n int)
+
+	// settle has the stream woken at that time, or a little later, unless it is called
+	// again before.
+	settle(at time.Time)
+
 	// context is what is asked on behalf of the stream in. It need not be done when
 	// the client is gone.
 	context() context.Context
@@ -42,7 +54,7 @@ type wire interface {
 // newWire returns the wire for an answer to r.
 func (h *Handler) newWire(w http.ResponseWriter, r *http.Request) wire {
 	if h.cfg.Hijack && r.ProtoMajor == 1 && canHijack(w) {
-		return new(socket)
+		return &socket{writer: h.writers.assign()}
 	}
 	return newResponse()
 }
@@ -132,6 +144,11 @@ func (c *response) wake() {
 	default:
 	}
 }
+
+// Nobody else may write to a ResponseWriter.
+func (c *response) lend(served)      {}
+func (c *response) send([]byte) int  { return 0 }
+func (c *response) settle(time.Time) {}
 
 func (c *response) context() context.Context { return c.ctx }
 
