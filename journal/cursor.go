@@ -100,15 +100,14 @@ func (c Cursor) String() string {
 	if c.IsZero() {
 		return ""
 	}
-	text := c.text()
-	if len(text) <= maxCursorBytes {
-		return text
-	}
-	// What comes before the first running transaction that doesn't fit is kept as
-	// it is, all that comes after is given up.
-	room := maxCursorBytes - len(Cursor{c.Incarnation, c.Xmin, c.Xmax, nil}.text())
+	// What comes before the first running transaction that doesn't fit is kept as it
+	// is, all that comes after is given up.
+	room := maxCursorBytes - len(c.Incarnation) - digits(c.Xmin) - digits(c.Xmax) - len("-::")
 	for i, xid := range c.Xip {
-		if room -= len(strconv.FormatUint(xid, 10)) + 1; room < 0 {
+		if i > 0 {
+			room--
+		}
+		if room -= digits(xid); room < 0 {
 			c.Xmax, c.Xip = xid, c.Xip[:i]
 			break
 		}
@@ -116,16 +115,28 @@ func (c Cursor) String() string {
 	return c.text()
 }
 
+// digits returns how long the text of n is.
+func digits(n uint64) int {
+	count := 1
+	for ; n >= 10; n /= 10 {
+		count++
+	}
+	return count
+}
+
 func (c Cursor) text() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s-%d:%d:", c.Incarnation, c.Xmin, c.Xmax)
+	var room [maxCursorBytes]byte
+	b := append(room[:0], c.Incarnation...)
+	b = strconv.AppendUint(append(b, '-'), c.Xmin, 10)
+	b = strconv.AppendUint(append(b, ':'), c.Xmax, 10)
+	b = append(b, ':')
 	for i, xid := range c.Xip {
 		if i > 0 {
-			b.WriteByte(',')
+			b = append(b, ',')
 		}
-		b.WriteString(strconv.FormatUint(xid, 10))
+		b = strconv.AppendUint(b, xid, 10)
 	}
-	return b.String()
+	return string(b)
 }
 
 // IsZero says whether c is the zero value.

@@ -75,19 +75,15 @@ type wireReset struct {
 // can't be read becomes a reset for all scopes: one bad record must not keep
 // all later ones from everybody.
 func (r *Record) decode(op string, changes []byte) error {
-	r.text = len(changes)
+	r.text = changes
 	switch op {
 	case "insert", "update", "delete", "publish":
-		var wire []wireChange
-		if json.Unmarshal(changes, &wire) != nil {
+		list, ok := readChanges(changes)
+		if !ok {
 			break
 		}
-		r.Op = bus.Op(op)
-		r.Changes = make([]Change, len(wire))
-		for i, w := range wire {
-			r.Changes[i] = w.change()
-		}
-		r.scopes = newFilter(r.Changes)
+		r.Op, r.Changes = bus.Op(op), list
+		r.scopes = newFilter(list)
 		return nil
 	case "reset", "attach", "detach":
 		r.Attach = op != "reset"
@@ -116,6 +112,39 @@ func (r *Record) decode(op string, changes []byte) error {
 	}
 	r.Op, r.Reset = bus.OpReset, &Reset{Templates: []Template{anyScope}, Reason: ReasonUnreadable}
 	return nil
+}
+
+// readChanges reads the column changes of a journal row, or reports false.
+func readChanges(text []byte) ([]Change, bool) {
+	if changes, ok := scanChanges(text); ok {
+		return changes, true
+	}
+	var wire []wireChange
+	if json.Unmarshal(text, &wire) != nil {
+		return nil, false
+	}
+	changes := make([]Change, len(wire))
+	for i, w := range wire {
+		changes[i] = w.change()
+	}
+	return changes, true
+}
+
+// packed returns r without its Changes, where its text has them: that takes a third of
+// the memory, and the garbage collector hardly looks at it.
+func (r Record) packed() Record {
+	if r.text != nil {
+		r.Changes = nil
+	}
+	return r
+}
+
+// unpacked undoes packed.
+func (r Record) unpacked() Record {
+	if r.Changes == nil && r.Reset == nil && r.Disconnect == nil {
+		r.Changes, _ = readChanges(r.text) // it could be read when the record came
+	}
+	return r
 }
 
 // ReasonUnreadable is the reason of the reset that takes the place of a record
@@ -153,7 +182,7 @@ func ParseNotification(payload string) (Notification, error) {
 		return Notification{}, errNotification
 	}
 	n := Notification{Table: wire.Table, Hello: wire.Hello}
-	r := Record{Table: wire.Table, Op: bus.Op(wire.Op), Origin: wire.Origin, text: len(payload)}
+	r := Record{Table: wire.Table, Op: bus.Op(wire.Op), Origin: wire.Origin}
 	switch {
 	case wire.Reason != nil:
 		r.Op, r.Reset = bus.OpReset, &Reset{Reason: *wire.Reason}

@@ -229,3 +229,61 @@ func old(c Change) Side {
 	}
 	return *c.Old
 }
+
+// What is read fast is what encoding/json reads.
+func FuzzScanChanges(f *testing.F) {
+	for _, text := range []string{
+		`[{"scopes":["project:7","task:9"],"audience":["ann"],"key":{"id":9},"changed":["title","done"]}]`,
+		`[{"scopes":[],"audience":null,"key":null,"changed":[],"data":{"a":[1,"}"],"b":{"c":null}},"old":{"scopes":["a"],"audience":[]}}]`,
+		`[{"scopes":["a"],"audience":["é"],"old":{"scopes":["b"],"audience":null,"key":{"id":"x"}}},{"scopes":["b"],"audience":[""]}]`,
+		`[{"scopes":["a"],"audience":null,"data":{}}]`, `[]`, `[{"scopes":["a\"b"],"audience":null}]`, `[{"scopes":["a"]}]`, `[{"scopes":["a"],"audience":null,"key":{"a":}}]`,
+		`[{"scopes":["a"],"audience":null},]`, `[{"scopes":["a"],"audience":null}] `, `[{"scopes":["a",],"audience":null}]`, `[{"scopes":["a"],"audience":["\u0061"]}]`,
+		"[{\"scopes\":[\"a\tb\"],\"audience\":null}]", "[{\"scopes\":[\"a\"],\"audience\":[\"\xff\"]}]",
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		before := string(text)
+		got, ok := scanChanges(text)
+		if string(text) != before {
+			t.Fatal("the text was modified")
+		}
+		if !ok {
+			return
+		}
+		var wire []wireChange
+		if err := json.Unmarshal(text, &wire); err != nil {
+			t.Fatalf("encoding/json: %v", err)
+		}
+		want := make([]Change, len(wire))
+		for i, w := range wire {
+			want[i] = w.change()
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("(-encoding/json +scanned):\n%s", diff)
+		}
+	})
+}
+
+// That it is read fast at all, for what is common.
+func TestCommonChangesAreScanned(t *testing.T) {
+	for _, text := range []string{
+		`[{"scopes":["project:7","task:9"],"audience":["ann"],"key":{"id":9},"changed":["title","done"]}]`,
+		`[{"scopes":["a"],"audience":null,"key":{"id":9},"data":{"x":[1,"}"]}},{"scopes":["b"],"audience":["é"],"old":{"scopes":["b"],"audience":null,"key":{"id":"x"}}}]`,
+	} {
+		if _, ok := scanChanges([]byte(text)); !ok {
+			t.Errorf("not scanned: %s", text)
+		}
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	text := []byte(`[{"scopes":["project:7","task:9"],"audience":["ann"],"key":{"id":9},"changed":["title","done","updated_at"]}]`)
+	b.ReportAllocs()
+	for b.Loop() {
+		r := Record{}
+		if err := r.decode("update", text); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

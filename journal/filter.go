@@ -4,8 +4,11 @@ import "hash/maphash"
 
 // filter is a Bloom filter over the scopes of a record: most records concern nobody
 // who asks, and a look at one word tells so in a hundredth of the time that a look
-// at every scope takes. nil filters nothing.
-type filter []uint64
+// at every scope takes. The zero value filters nothing.
+type filter struct {
+	one  uint64 // all there is, of a few scopes
+	many []uint64
+}
 
 var filterSeed = maphash.MakeSeed()
 
@@ -25,7 +28,10 @@ func newFilter(changes []Change) filter {
 	for words < n/2 {
 		words *= 2
 	}
-	f := make(filter, words)
+	var f filter
+	if words > 1 {
+		f.many = make([]uint64, words)
+	}
 	for _, c := range changes {
 		f.add(c.Scopes)
 		if c.Old != nil {
@@ -35,20 +41,28 @@ func newFilter(changes []Change) filter {
 	return f
 }
 
-func (f filter) add(scopes []string) {
+func (f *filter) add(scopes []string) {
 	for _, scope := range scopes {
 		hash := filterHash(scope)
-		f[hash>>6&uint64(len(f)-1)] |= 1 << (hash & 63)
+		*f.word(hash) |= 1 << (hash & 63)
 	}
 }
 
+// word returns the word that has the bit of a hash.
+func (f *filter) word(hash uint64) *uint64 {
+	if f.many == nil {
+		return &f.one
+	}
+	return &f.many[hash>>6&uint64(len(f.many)-1)]
+}
+
 // mayHave says false if none of the scopes is there that hash to hashes.
-func (f filter) mayHave(hashes []uint64) bool {
-	if f == nil {
+func (f *filter) mayHave(hashes []uint64) bool {
+	if f.many == nil && f.one == 0 {
 		return true
 	}
 	for _, hash := range hashes {
-		if f[hash>>6&uint64(len(f)-1)]&(1<<(hash&63)) != 0 {
+		if *f.word(hash)&(1<<(hash&63)) != 0 {
 			return true
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 // Querier is a connection or a pool that runs one query.
@@ -116,6 +117,7 @@ type Reader struct {
 	DB          Querier
 	incarnation string    // empty before the first reading
 	at          time.Time // of the last reading
+	names       map[string]string
 }
 
 // Read calls each for every record that since doesn't cover, in order, and
@@ -141,16 +143,17 @@ func (r *Reader) Read(ctx context.Context, since Cursor, each func(Record) error
 		return Cursor{}, Cursor{}, err
 	}
 	defer rows.Close()
+	var w wireRow
 	for rows.Next() {
-		var w wireRow
 		if err := rows.Scan(&w.cursor, &w.floor, &w.seq, &w.part, &w.xid, &w.at, &w.tbl, &w.op, &w.origin, &w.changes); err != nil {
 			return Cursor{}, Cursor{}, err
 		}
-		if w.seq == nil {
+		if !w.seq.Valid {
+			cursor := string(w.cursor)
 			if next {
-				*w.cursor = r.incarnation + "-" + *w.cursor
+				cursor = r.incarnation + "-" + cursor
 			}
-			if end, floor, err = parseHead(*w.cursor, *w.floor); err != nil {
+			if end, floor, err = parseHead(cursor, string(w.floor)); err != nil {
 				return Cursor{}, Cursor{}, err
 			}
 			if gap := since.gap(floor); gap != "" && next {
@@ -159,7 +162,7 @@ func (r *Reader) Read(ctx context.Context, since Cursor, each func(Record) error
 			r.incarnation, r.at = end.Incarnation, now
 			continue
 		}
-		record, err := w.record()
+		record, err := r.record(&w)
 		if err == nil {
 			err = each(record)
 		}
@@ -184,31 +187,40 @@ func Read(ctx context.Context, db Querier, since Cursor, each func(Record) error
 	return (&Reader{DB: db}).Read(ctx, since, each)
 }
 
-// wireRow is a row that readSQL gives.
+// wireRow is a row that readSQL gives. Its bytes are good until the next.
 type wireRow struct {
-	cursor, floor *string // of the first row only
-	seq           *int64
+	cursor, floor pgtype.DriverBytes // of the first row only
+	seq           pgtype.Int8
 	part          int
-	xid           *string
-	at            *time.Time
-	tbl, op       *string
-	origin        *string
-	changes       []byte
+	xid           pgtype.DriverBytes
+	at            pgtype.Timestamptz
+	tbl, op       pgtype.DriverBytes
+	origin        pgtype.DriverBytes
+	changes       []byte // its own
 }
 
-func (w wireRow) record() (Record, error) {
-	r := Record{Seq: *w.seq, Part: w.part, At: *w.at}
-	if w.tbl != nil {
-		r.Table = *w.tbl
-	}
-	if w.origin != nil {
-		r.Origin = *w.origin
-	}
+func (r *Reader) record(w *wireRow) (Record, error) {
+	record := Record{Seq: w.seq.Int64, Part: w.part, At: w.at.Time, Table: r.name(w.tbl), Origin: string(w.origin)}
 	var err error
-	if r.Tx, err = strconv.ParseUint(*w.xid, 10, 64); err != nil {
-		return r, err
+	if record.Tx, err = strconv.ParseUint(string(w.xid), 10, 64); err != nil {
+		return record, err
 	}
-	return r, r.decode(*w.op, w.changes)
+	return record, record.decode(string(w.op), w.changes)
+}
+
+// maxNames is how many names of tables a Reader keeps.
+const maxNames = 1000
+
+// name returns b as a string, the same for each record of a table.
+func (r *Reader) name(b []byte) string {
+	name, ok := r.names[string(b)]
+	if !ok {
+		if name = string(b); r.names == nil || len(r.names) > maxNames {
+			r.names = map[string]string{}
+		}
+		r.names[name] = name
+	}
+	return name
 }
 
 func parseHead(cursor, floor string) (end, oldest Cursor, err error) {

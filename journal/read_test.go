@@ -38,7 +38,7 @@ func bothRead(t *testing.T, r *Reader, since Cursor) (records []Record, end Curs
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(want, records, cmp.AllowUnexported(Record{})); diff != "" {
+	if diff := cmp.Diff(want, records, cmp.AllowUnexported(Record{}, filter{})); diff != "" {
 		t.Fatalf("since %v (-first +next reading):\n%s", since, diff)
 	}
 	return records, end

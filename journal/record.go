@@ -30,12 +30,18 @@ type Record struct {
 	// Empty where that isn't known.
 	Position string
 
-	text   int // bytes of its changes in the journal
+	text   []byte // Changes, or Reset and so on, as the journal has them
 	scopes filter
 }
 
 // Size returns about how many bytes of memory r takes.
-func (r Record) Size() int { return 400 + 300*len(r.Changes) + 2*r.text }
+func (r Record) Size() int {
+	size := 400 + len(r.text)
+	if len(r.Changes) > 0 {
+		size += 300*len(r.Changes) + len(r.text)
+	}
+	return size
+}
 
 // Change is one row change as the trigger saw it.
 type Change struct {

@@ -44,7 +44,7 @@ func (p *Replay) Events(scopes []string, allow func(bus.Audience) bool) iter.Seq
 					}
 				}
 			default:
-				for _, c := range r.Changes {
+				for _, c := range r.unpacked().Changes {
 					if !c.touches(wanted) {
 						continue
 					}

@@ -53,11 +53,12 @@ func (t *Tail) Add(records []Record, end, floor Cursor) {
 	if len(records) == 0 {
 		return
 	}
-	t.records = append(t.records, records...)
-	t.batches = append(t.batches, batch{end, t.cut + len(t.records)})
 	for _, r := range records {
+		r = r.packed()
+		t.records = append(t.records, r)
 		t.size += r.Size()
 	}
+	t.batches = append(t.batches, batch{end, t.cut + len(t.records)})
 	limit := t.Limit
 	if limit == 0 {
 		limit = MaxTail
