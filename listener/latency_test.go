@@ -39,6 +39,21 @@ func TestUpdateIsOnTheBusSoonAfterItsCommit(t *testing.T) {
 	}
 }
 
+// Its guess at the many rows of a large journal has the planner start processes, for
+// each reading: these take from the writers what the reading should not cost them.
+func TestReadingsStartNoProcesses(t *testing.T) {
+	w := start(t, example.Database(t), options{})
+	conn, err := w.l.connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.l.close(conn)
+	var workers string
+	if err := conn.QueryRow(t.Context(), "show max_parallel_workers_per_gather").Scan(&workers); err != nil || workers != "0" {
+		t.Errorf("%s workers, %v", workers, err)
+	}
+}
+
 func BenchmarkLatency(b *testing.B) {
 	w := start(b, example.Database(b), options{})
 	w.exec("insert into tasks (id) values (1)")

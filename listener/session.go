@@ -82,7 +82,8 @@ func (l *Listener) connect(ctx context.Context) (*pgx.Conn, error) {
 }
 
 // settings are those of each connection. The planner knows nothing of the newest
-// rows, which are all that we read. What we write is of no use after a crash, so that
+// rows, which are all that we read: it would start processes for the many that it
+// expects. What we write is of no use after a crash, so that
 // nothing has to wait for the disk. Our own deadlines hold while nothing comes; a
 // limit for a whole statement would cut a long catching-up, again and again.
 const settings = `
@@ -92,6 +93,7 @@ set default_transaction_isolation = 'read committed';
 set synchronous_commit = off;
 set enable_seqscan = off;
 set enable_bitmapscan = off;
+set max_parallel_workers_per_gather = 0;
 set jit = off;
 set plan_cache_mode = force_generic_plan;
 set statement_timeout = 0`
