@@ -86,6 +86,9 @@ func (r *Reset) Matches(scope string) bool {
 // there, without a trace of what it is now; one that came is a `moved: in`.
 // Resets are not among them: they concern scopes that only the reader knows.
 func (r Record) Events() []bus.ChangeEvent {
+	if len(r.Changes) == 1 {
+		return r.events(r.Changes[0])
+	}
 	var events []bus.ChangeEvent
 	for _, c := range r.Changes {
 		events = append(events, r.events(c)...)

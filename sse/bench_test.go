@@ -24,7 +24,7 @@ func BenchmarkFrame(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				f := takeFrames()
-				h.frame(d).add(f, id)
+				h.frame(f, d).add(f, id)
 				f.free()
 			}
 		})

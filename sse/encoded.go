@@ -16,9 +16,13 @@ type encoded struct {
 // span is what lies between two offsets.
 type span struct{ from, to int }
 
-// frame returns what d is on a stream. It is made aside, for the sake of the
-// stream that asks first.
-func (h *Handler) frame(d *bus.Delivery) *encoded { return d.Memo(h.encode).(*encoded) }
+// frame returns what d is on a stream, to be added to b.
+func (h *Handler) frame(b *frames, d *bus.Delivery) *encoded {
+	if b.roomy {
+		return d.Memo(h.encode).(*encoded)
+	}
+	return d.Memo(h.encodeAside).(*encoded)
+}
 
 // encodeShared encodes e, or a reset in place of what can't be.
 func (h *Handler) encodeShared(e *bus.ChangeEvent) *encoded {

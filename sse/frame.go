@@ -30,6 +30,7 @@ type frames struct {
 	enc    *json.Encoder // into buf
 	events int           // how many of the frames are events
 	lastID span          // the id line of the last frame, in buf
+	roomy  bool          // the stack of who fills it may grow: see start
 }
 
 // Streams are many and mostly silent, so that none keeps a buffer of its own.
@@ -55,6 +56,7 @@ func (b *frames) reset() {
 	b.alone = nil
 	b.buf.Reset()
 	b.events = 0
+	b.roomy = false
 }
 
 func (b *frames) full() bool  { return len(b.bytes()) >= maxBatch }

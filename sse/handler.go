@@ -75,7 +75,9 @@ type Handler struct {
 	router *mux.Router
 
 	writers *writers
-	encode  func(*bus.ChangeEvent) any // makes the encoded that all streams share
+
+	// They make the encoded that all streams share: the second on a stack of its own.
+	encode, encodeAside func(*bus.ChangeEvent) any
 
 	gate    gate
 	rate    rate
@@ -98,7 +100,8 @@ func NewHandler(b *bus.Bus, cfg Config) (*Handler, error) {
 		bus: b, cfg: cfg, log: cfg.Logger, router: mux.NewRouter(),
 		gate: newGate(), rate: rate{perSecond: cfg.StreamRate}, refused: newRefusals(), writers: newWriters(),
 	}
-	h.encode = func(e *bus.ChangeEvent) (frame any) {
+	h.encode = func(e *bus.ChangeEvent) any { return h.encodeShared(e) }
+	h.encodeAside = func(e *bus.ChangeEvent) (frame any) {
 		aside(func() { frame = h.encodeShared(e) })
 		return frame
 	}

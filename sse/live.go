@@ -94,6 +94,7 @@ func (s *stream) serve() (l outcome) {
 	}
 	b := takeFrames()
 	defer b.free()
+	b.roomy = true
 	w, err := s.fill(b)
 	if err != nil { // only of a burst
 		panic(err)
@@ -210,7 +211,7 @@ func (s *stream) round(b *frames) (w written, err error) {
 func (s *stream) writeBurst(b *frames) error {
 	for _, w := range s.burst.take() {
 		if w.stands == 1 {
-			s.h.frame(w.d).add(b, s.burst.id)
+			s.h.frame(b, w.d).add(b, s.burst.id)
 		} else {
 			s.h.addEvent(b, s.burst.id, &w.d.Event, w.stands)
 		}
@@ -230,7 +231,7 @@ func (s *stream) add(b *frames, id string, d *bus.Delivery) {
 	case s.burst != nil:
 		s.burst.add(id, d)
 	default:
-		s.h.frame(d).add(b, id)
+		s.h.frame(b, d).add(b, id)
 	}
 }
 

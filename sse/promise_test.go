@@ -206,9 +206,10 @@ func TestPromisesHoldOverRandomStreams(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	for round := range uint64(2) {
-		eachWireInBubble(t, func(t *testing.T) {
+		promises := func(t *testing.T, serve func(*testing.T, settings) *world, heartbeat time.Duration) {
 			h := &history{t: t, next: 1}
-			h.w = overPipe(t, settings{queue: 40, Config: Config{
+			h.w = serve(t, settings{queue: 40, Config: Config{
+				Heartbeat: heartbeat,
 				Replay:    h.replay,
 				MaxReplay: 500,
 				Authenticate: func(r *http.Request) (Identity, error) {
@@ -254,6 +255,9 @@ func TestPromisesHoldOverRandomStreams(t *testing.T) {
 				fmt.Fprintf(&report, " %d/%d/%d", len(c.told["a"])+len(c.told["b"]), c.repeats, c.merged)
 			}
 			t.Logf("told/repeated/merged:%s; dropped %d", report.String(), h.w.bus.Stats().Dropped)
-		})
+		}
+		eachWireInBubble(t, func(t *testing.T) { promises(t, overPipe, 0) })
+		// In real time, for writers serve TCP alone; streams often wake for a heartbeat.
+		t.Run("served", func(t *testing.T) { promises(t, overSocket, 5*time.Millisecond) })
 	}
 }

@@ -1,0 +1,175 @@
+package sse
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pgbell/pgbell/bus"
+)
+
+// Frames that don't fit into the socket's buffer come whole, and in order, whoever
+// writes them: a writer, or the stream that is handed the rest of one.
+func TestFramesComeWholeAndInOrderWhoeverWritesThem(t *testing.T) {
+	const events = 2000
+	w := overSocket(t, settings{queue: events, Config: Config{Heartbeat: 2 * time.Millisecond}})
+	large := json.RawMessage(`{"x":"` + strings.Repeat("x", 20_000) + `"}`)
+	var readers sync.WaitGroup
+	for range 6 {
+		c := w.open("scope=a")
+		readers.Go(func() {
+			for i := range events {
+				it, err := c.next()
+				for err == nil && it.kind != event {
+					it, err = c.next()
+				}
+				var got struct{ Key struct{ ID int } }
+				if err != nil || json.Unmarshal([]byte(it.data), &got) != nil || got.Key.ID != i {
+					t.Errorf("event %d: got %.200v, %v", i, it, err)
+					return
+				}
+			}
+		})
+	}
+	for i := range uint64(events) {
+		e := change("a", i+1)
+		e.Key = json.RawMessage(fmt.Sprintf(`{"id":%d}`, i))
+		if i%3 == 0 {
+			e.Data = large
+		}
+		w.bus.Emit(e)
+		w.bus.Advance(cursor(i + 2))
+	}
+	readers.Wait()
+	if s := w.bus.Stats(); s.Dropped > 0 {
+		t.Errorf("%d were dropped", s.Dropped)
+	}
+	if got := w.h.Stats().Frames; got != 6*events {
+		t.Errorf("counted %d frames, want %d", got, 6*events)
+	}
+}
+
+// A client that does not read is cut by the deadline of the stream's own write, which
+// was handed to it, and costs the others nothing.
+func TestClientThatLeavesNoRoomIsCut(t *testing.T) {
+	w := overSocket(t, settings{queue: 4, Config: Config{WriteTimeout: 300 * time.Millisecond}})
+	stalled := hand(t, w, "scope=a")
+	readUntil(t, stalled, "event: ready\n")
+	other := w.open("scope=b")
+	e := change("a", 1)
+	e.Data = json.RawMessage(`{"x":"` + strings.Repeat("x", 1<<20) + `"}`)
+	for i := uint64(0); w.h.Stats().Cut == 0; i++ {
+		w.bus.Emit(e)
+		b := change("b", i)
+		b.Key = json.RawMessage(fmt.Sprintf(`{"id":%d}`, i))
+		w.bus.Emit(b)
+		if got := other.nextEvent(); !strings.Contains(got.data, fmt.Sprintf(`{"id":%d}`, i)) {
+			t.Fatalf("event %d: got %v", i, got)
+		}
+	}
+}
+
+// The id that a client holds follows the position though nothing wakes its stream, as
+// soon as it has settled.
+func TestLastIdSettlesWhenAWriterServes(t *testing.T) {
+	w := overSocket(t, settings{})
+	c := w.open("scope=a")
+	for i := range uint64(3) {
+		w.bus.Emit(change("a", i))
+		c.nextEvent()
+	}
+	w.bus.Advance(cursor(9))
+	begin := time.Now()
+	if got := c.want(id); got.id != cursor(9) || time.Since(begin) > 10*time.Second {
+		t.Errorf("got %v after %v", got, time.Since(begin))
+	}
+}
+
+// served counts its turns, and answers each with the next of answers.
+type turns struct {
+	n       int
+	answers []func() outcome
+}
+
+func (s *turns) serve() outcome {
+	s.n++
+	return s.answers[s.n-1]()
+}
+
+// endless is an endpoint that can be sent to, on which Read waits for its deadline.
+type endless struct {
+	mu    sync.Mutex
+	woken *sync.Cond
+	past  bool
+}
+
+func (e *endless) Read([]byte) (int, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for !e.past {
+		e.woken.Wait()
+	}
+	e.past = false
+	return 0, bytes.ErrTooLarge // any
+}
+func (e *endless) SetReadDeadline(at time.Time) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.past = at.Equal(longAgo)
+	e.woken.Broadcast()
+	return nil
+}
+func (e *endless) Write(b []byte) (int, error)      { return len(b), nil }
+func (e *endless) SetWriteDeadline(time.Time) error { return nil }
+func (e *endless) Close() error                     { return nil }
+func (e *endless) send(b []byte) int                { return len(b) }
+
+// A stream that is woken while a writer serves it is served once more, and what a
+// writer leaves to it has it go on.
+func TestWakeDuringATurnIsNotLost(t *testing.T) {
+	e := &endless{}
+	e.woken = sync.NewCond(&e.mu)
+	pool := newWriters()
+	c := &socket{conn: e, writer: pool.assign()}
+	s := &turns{}
+	s.answers = []func() outcome{
+		func() outcome { c.wake(); c.wake(); return nothing },
+		func() outcome { return more },
+		func() outcome { c.wake(); return other },
+	}
+	c.lend(s)
+	waits := make(chan error)
+	go func() { waits <- c.wait(time.Time{}) }()
+	for c.state.Load() != isWaiting {
+		time.Sleep(time.Millisecond)
+	}
+	c.wake()
+	if err := <-waits; err != bytes.ErrTooLarge {
+		t.Fatal(err)
+	}
+	c.turn.Lock()
+	defer c.turn.Unlock()
+	if s.n != 3 || c.state.Load() != isBusy {
+		t.Errorf("%d turns, state %d", s.n, c.state.Load())
+	}
+}
+
+// One whose turn panics ends alone.
+func TestPanicOfATurnEndsItsStream(t *testing.T) {
+	w := overSocket(t, settings{})
+	c, other := w.open("scope=a"), w.open("scope=b")
+	w.h.encode = func(e *bus.ChangeEvent) any {
+		if e.Scope == "a" {
+			panic("broken")
+		}
+		return w.h.encodeShared(e)
+	}
+	w.bus.Emit(change("a", 1))
+	c.wantEnd()
+	w.bus.Emit(change("b", 1))
+	other.wantEvent(cursor(1), changeData("b"))
+}
