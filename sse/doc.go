@@ -35,6 +35,10 @@
 // slow loses events from its own queue, and gets a reset for them. Only Authorize and
 // Replay run beside it; a stream that is over waits until they return.
 //
+// Hijacked streams over TCP are written to by goroutines that many of them share, one
+// for each processor, as long as their sockets have room. Only a stream's own
+// goroutine waits for its client.
+//
 // # What a stream costs
 //
 // An event is encoded once for all streams. A hijacked stream over TCP holds about
