@@ -139,8 +139,9 @@ func (r Record) packed() Record {
 	return r
 }
 
-// unpacked undoes packed.
-func (r Record) unpacked() Record {
+// Unpack returns r with its Changes, which a record of a [Tail] leaves out until they
+// are asked for.
+func (r Record) Unpack() Record {
 	if r.Changes == nil && r.Reset == nil && r.Disconnect == nil {
 		r.Changes, _ = readChanges(r.text) // it could be read when the record came
 	}

@@ -84,7 +84,7 @@ order by seq nulls first, part`
 // near is how many transactions may be between xmin and xmax for nextSQL, and moment
 // how old its cursor may be.
 const (
-	near   = 1000
+	near   = 200
 	moment = time.Minute
 )
 

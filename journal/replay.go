@@ -11,7 +11,7 @@ import (
 // changed.
 type Replay struct {
 	Since    Cursor     // of Records, what it covers is no part of the replay
-	Records  []Record   // in order
+	Records  []Record   // in order; see [Record.Unpack]
 	End      Cursor     // covers them all
 	Reset    string     // not empty: what was missed can't be told, for this reason
 	Volatile []Template // scopes of feeds that aren't durable: of those it's never known
@@ -44,7 +44,7 @@ func (p *Replay) Events(scopes []string, allow func(bus.Audience) bool) iter.Seq
 					}
 				}
 			default:
-				for _, c := range r.unpacked().Changes {
+				for _, c := range r.Unpack().Changes {
 					if !c.touches(wanted) {
 						continue
 					}

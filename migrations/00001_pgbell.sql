@@ -815,14 +815,13 @@ begin
                 feed.part := 0;
                 for feed.change, feed.told in
                     select string_agg(x.change, ','), sum(count(*)) over () = (select count(*) from new_rows)
-                    from (select x.i, case when x.changed <> '' and (x.counts or x.moved) and (x.scopes <> '' or x.old_scopes <> '') then
+                    from (select x.i, case when x.changed <> '' and (x.counts or x.moved) and (x.scopes <> '' or x.old[1] <> '') then
                             '{"scopes":' || case when x.scopes = '' then '[]' else '["' || x.scopes || '"]' end || ',"audience":' || coalesce(x.audience, 'null')
                             || ',"key":' || x.key || ',"changed":["' || x.changed || '"]' || case when x.moved then
-                                ',"old":{"scopes":' || case when x.old_scopes = '' then '[]' else '["' || x.old_scopes || '"]' end
-                                || ',"audience":' || coalesce(x.old_audience, 'null') || ',"key":' || x.key || '}' else '' end || '}' end as change
-                        from (select x.*, x.moves and (x.old_scopes <> x.scopes or x.old_audience is distinct from x.audience) as moved
-                            from (select row_number() over () as i, %1$s as changed, %2$s as counts, %3$s as moves, %4$s,
-                                    case when %3$s then %5$s end as old_scopes, case when %3$s then %6$s end as old_audience
+                                ',"old":{"scopes":' || case when x.old[1] = '' then '[]' else '["' || x.old[1] || '"]' end
+                                || ',"audience":' || coalesce(x.old[2], 'null') || ',"key":' || x.key || '}' else '' end || '}' end as change
+                        from (select x.*, x.old is not null and (x.old[1] <> x.scopes or x.old[2] is distinct from x.audience) as moved
+                            from (select row_number() over () as i, %1$s as changed, %2$s as counts, %4$s, case when %3$s then array[%5$s, %6$s] end as old
                                 from old_rows o join new_rows n on %7$s offset 0) x offset 0) x offset 0) x
                     group by (x.i - 1) / 500
                 loop

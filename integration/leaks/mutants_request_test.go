@@ -23,8 +23,8 @@ func replayed(f func(c *journal.Change) bool) seams {
 			mutated := *r
 			mutated.Records = slices.Clone(r.Records) // they are the tail's
 			for i := range mutated.Records {
-				var kept []journal.Change
-				for _, c := range mutated.Records[i].Changes {
+				kept := []journal.Change{}
+				for _, c := range mutated.Records[i].Unpack().Changes {
 					if fence(c.Scopes) || f(&c) {
 						kept = append(kept, c)
 					}
