@@ -238,6 +238,8 @@ func FuzzScanChanges(f *testing.F) {
 		`[{"scopes":["a"],"audience":["é"],"old":{"scopes":["b"],"audience":null,"key":{"id":"x"}}},{"scopes":["b"],"audience":[""]}]`,
 		`[{"scopes":["a"],"audience":null,"data":{}}]`, `[]`, `[{"scopes":["a\"b"],"audience":null}]`, `[{"scopes":["a"]}]`, `[{"scopes":["a"],"audience":null,"key":{"a":}}]`,
 		`[{"scopes":["a"],"audience":null},]`, `[{"scopes":["a"],"audience":null}] `, `[{"scopes":["a",],"audience":null}]`, `[{"scopes":["a"],"audience":["\u0061"]}]`,
+		`[{"scopes":["a"],"audience":null,"data":` + strings.Repeat(`{"a":`, 9999) + "null" + strings.Repeat("}", 9999) + `}]`,
+		`[{"scopes":["a"],"audience":["u"],"key":{"id":1},"data":{"x":"` + strings.Repeat("x", maxShared) + `"}}]`,
 		"[{\"scopes\":[\"a\tb\"],\"audience\":null}]", "[{\"scopes\":[\"a\"],\"audience\":[\"\xff\"]}]",
 	} {
 		f.Add([]byte(text))

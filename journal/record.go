@@ -36,7 +36,7 @@ type Record struct {
 
 // Size returns about how many bytes of memory r takes.
 func (r Record) Size() int {
-	size := 400 + len(r.text)
+	size := 500 + len(r.text) + len(r.text)/8
 	if len(r.Changes) > 0 {
 		size += 300*len(r.Changes) + len(r.text)
 	}
@@ -105,7 +105,7 @@ func (r Record) events(c Change) []bus.ChangeEvent {
 	if c.Old != nil {
 		return c.moved(event)
 	}
-	events := make([]bus.ChangeEvent, 0, len(c.Scopes))
+	events := slices.Grow([]bus.ChangeEvent(nil), len(c.Scopes))
 	for i, scope := range c.Scopes {
 		if !slices.Contains(c.Scopes[:i], scope) {
 			events = append(events, to(event, scope, c.Audience))

@@ -3,6 +3,7 @@ package journal
 import (
 	"bytes"
 	"encoding/json"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/pgbell/pgbell/bus"
@@ -96,7 +97,7 @@ func (s *scanner) strings() []string {
 			}
 			s.at++
 		}
-		list = append(list, s.whole[from:s.at])
+		list = append(list, s.keep(s.whole[from:s.at]))
 		s.expect(`"`)
 		if s.failed || !s.skip(",") {
 			break
@@ -105,6 +106,21 @@ func (s *scanner) strings() []string {
 	s.expect("]")
 	return list
 }
+
+// maxShared is how long a text may be for parts of it to keep all of it in memory: an
+// event waits in a queue long after the others of its statement are gone.
+const maxShared = 4 << 10
+
+func (s *scanner) keep(part string) string {
+	if len(s.whole) > maxShared {
+		return strings.Clone(part)
+	}
+	return part
+}
+
+// maxDepth of an object is far below that of encoding/json, which counts what is around
+// it as well.
+const maxDepth = 100
 
 // object reads an object, or null.
 func (s *scanner) object() json.RawMessage {
@@ -128,10 +144,17 @@ func (s *scanner) object() json.RawMessage {
 		if s.at++; depth <= 0 {
 			break
 		}
+		if depth > maxDepth {
+			s.failed = true
+			return nil
+		}
 	}
 	raw := s.text[from:s.at:s.at]
 	if !json.Valid(raw) || raw[0] != '{' {
 		s.failed = true
+	}
+	if len(s.whole) > maxShared {
+		return bytes.Clone(raw)
 	}
 	return raw
 }
