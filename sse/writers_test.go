@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -145,7 +146,7 @@ func TestWakeDuringATurnIsNotLost(t *testing.T) {
 	waits := make(chan error)
 	go func() { waits <- c.wait(time.Time{}) }()
 	for c.state.Load() != isWaiting {
-		time.Sleep(time.Millisecond)
+		runtime.Gosched()
 	}
 	c.wake()
 	if err := <-waits; err != bytes.ErrTooLarge {
