@@ -2,11 +2,13 @@ package sse
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -173,4 +175,28 @@ func TestPanicOfATurnEndsItsStream(t *testing.T) {
 	c.wantEnd()
 	w.bus.Emit(change("b", 1))
 	other.wantEvent(cursor(1), changeData("b"))
+}
+
+// While it can't be told whether a stream may go on, no writer serves it either.
+func TestNoWriterServesWhileAPermissionIsAskedFor(t *testing.T) {
+	asking, answer := make(chan struct{}), make(chan bool)
+	var asked atomic.Int32
+	w := overSocket(t, settings{Config: Config{
+		Recheck: 200 * time.Millisecond,
+		Authorize: func(context.Context, Identity, string) (bool, error) {
+			if asked.Add(1) <= 2 { // at the request, and once subscribed
+				return true, nil
+			}
+			asking <- struct{}{}
+			return <-answer, nil
+		},
+	}})
+	c := w.open("scope=a")
+	<-asking
+	for i := range uint64(100) {
+		w.bus.Emit(change("a", i))
+		runtime.Gosched()
+	}
+	answer <- false
+	c.wantClose("no longer allowed")
 }
