@@ -86,26 +86,23 @@ func (r *Reset) Matches(scope string) bool {
 // there, without a trace of what it is now; one that came is a `moved: in`.
 // Resets are not among them: they concern scopes that only the reader knows.
 func (r Record) Events() []bus.ChangeEvent {
-	if len(r.Changes) == 1 {
-		return r.events(r.Changes[0])
-	}
 	var events []bus.ChangeEvent
 	for _, c := range r.Changes {
-		events = append(events, r.events(c)...)
+		events = r.appendEvents(events, c)
 	}
 	return events
 }
 
-// events returns what subscribers get of c, a change of r.
-func (r Record) events(c Change) []bus.ChangeEvent {
+// appendEvents appends to events what subscribers get of c, a change of r.
+func (r Record) appendEvents(events []bus.ChangeEvent, c Change) []bus.ChangeEvent {
 	event := bus.ChangeEvent{
 		Op: r.Op, Table: r.Table, Origin: r.Origin, At: r.At, Tx: r.Tx,
 		Key: c.Key, Changed: c.Changed, Data: c.Data,
 	}
 	if c.Old != nil {
-		return c.moved(event)
+		return append(events, c.moved(event)...)
 	}
-	events := slices.Grow([]bus.ChangeEvent(nil), len(c.Scopes))
+	events = slices.Grow(events, len(c.Scopes))
 	for i, scope := range c.Scopes {
 		if !slices.Contains(c.Scopes[:i], scope) {
 			events = append(events, to(event, scope, c.Audience))

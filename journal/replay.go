@@ -48,7 +48,7 @@ func (p *Replay) Events(scopes []string, allow func(bus.Audience) bool) iter.Seq
 					if !c.touches(wanted) {
 						continue
 					}
-					for _, e := range r.events(c) {
+					for _, e := range r.appendEvents(nil, c) {
 						e.Cursor = r.Position
 						if wanted[e.Scope] && allow(e.Audience) && !yield(e) {
 							return

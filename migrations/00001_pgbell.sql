@@ -778,7 +778,6 @@ begin
         return '';
     elsif op <> 'update' then
         return format($q$
-
             select %s from (select %s from %s t) x where %s and %s and not x.drifted into feed.told;
             if feed.told then
                 return null;
