@@ -129,7 +129,7 @@ func TestTriggerDisabledTriggersShowInTheState(t *testing.T) {
 		{`alter table tasks disable trigger user`, "is disabled"},
 		{`alter table tasks enable trigger pgbell_row_1`, "trigger pgbell_row_1 was enabled otherwise than attached: attach the table again"},
 		{`drop trigger pgbell_truncate_1 on tasks`, "trigger pgbell_truncate_1 is missing: attach the table again"},
-		{`drop function pgbell.feed_1() cascade`, "pgbell_insert_1 is missing"},
+		{`drop function pgbell.feed_1_insert() cascade`, "pgbell_insert_1 is missing"},
 	} {
 		d.exec(test.ddl)
 		if got := d.ask(`select state from pgbell.feeds where table_name = 'public.tasks'`); !strings.Contains(got, test.state) {

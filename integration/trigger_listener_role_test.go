@@ -112,12 +112,12 @@ func TestTriggerListenerRoleMayDoNothingElse(t *testing.T) {
 	}
 	conn := o.connectAs(o.ear)
 	for _, statement := range []string{
-		`insert into pgbell.journal (slot, seq, op, changes) values (0, 1, 'reset', '{}')`, `update pgbell.journal set op = op`,
+		`insert into pgbell.journal_0 (seq, op, changes) values (1, 'reset', '{}')`, `update pgbell.journal set op = op`,
 		`delete from pgbell.journal`, `truncate pgbell.journal_0`, `select * from pgbell.journal_state for update`,
 		`insert into pgbell.incarnation default values`, `select * from pgbell.feed`,
 		`select pgbell.attach('app.t', array['x'])`, `select pgbell.detach('app.t')`, `select pgbell.publish('x')`,
 		`select * from app.t`, `table app.q`, `insert into app.t values (1)`,
-		`create trigger x after insert on app.t for each row execute function pgbell.feed_1()`,
+		`create trigger x after insert on app.t for each row execute function pgbell.feed_1_insert()`,
 		`create table pgbell.x ()`,
 	} {
 		o.denies(conn, statement)

@@ -30,7 +30,7 @@ func TestTriggerStrangerMayOnlyAskForTheCursor(t *testing.T) {
 	for _, r := range o.column(`select c.oid::regclass::text from pg_class c where c.relnamespace = 'pgbell'::regnamespace and c.relkind in ('r', 'p', 'v')`) {
 		calls = append(calls, "select from "+r, "table "+r, "insert into "+r+" default values", "delete from "+r, "do 'begin lock "+r+" in access share mode; end'")
 		if r != "pgbell.feeds" {
-			calls = append(calls, "truncate "+r, "create trigger x after insert on "+r+" execute function pgbell.feed_1()")
+			calls = append(calls, "truncate "+r, "create trigger x after insert on "+r+" execute function pgbell.feed_1_insert()")
 		}
 	}
 	for _, s := range o.column(`select c.oid::regclass::text from pg_class c where c.relnamespace = 'pgbell'::regnamespace and c.relkind = 'S'`) {

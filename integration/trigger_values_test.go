@@ -105,7 +105,7 @@ func TestTriggerForeignValuesForgeNothing(t *testing.T) {
 		write("plain", j)
 	}
 	// A record that can't be read, under a name of the forger's.
-	d.exec(`insert into pgbell.journal (slot, seq, tbl, op, changes) select 0, nextval('pgbell.journal_seq'), ` + quoteLiteral(foreignTable) + `, 'insert', 'no JSON'`)
+	d.exec(`insert into pgbell.journal_0 (seq, tbl, op, changes) select nextval('pgbell.journal_seq'), ` + quoteLiteral(foreignTable) + `, 'insert', 'no JSON'`)
 	d.exec(`set pgbell.origin = ''; insert into w values (0, 'the last', array[E'\u202e😀'])`)
 	frames := live.until("the last")
 	d.exec(`select pgbell.publish('all', '"the end"')`)

@@ -217,7 +217,7 @@ func TestRotationLeavesAGap(t *testing.T) {
 		}
 		return p.Reset == string(journal.GapRetention)
 	})
-	if rest := ask[int](t, w.db, "select count(distinct slot)::int from pgbell.journal"); rest == 0 {
+	if rest := ask[int](t, w.db, "select count(*)::int from pgbell.journal"); rest == 0 {
 		t.Error("nothing is left")
 	}
 	if warnings := w.log.with("WARN"); len(warnings) > 0 {

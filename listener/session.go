@@ -191,8 +191,7 @@ func (s *session) measure(ctx context.Context) error {
 		usage float64
 		bytes int64
 	)
-	if err := s.conn.QueryRow(ctx, `select pg_notification_queue_usage(), sum(pg_total_relation_size(relid))::bigint
-		from pg_partition_tree('pgbell.journal')`).Scan(&usage, &bytes); err != nil {
+	if err := s.conn.QueryRow(ctx, `select pg_notification_queue_usage(), pg_total_relation_size('pgbell.journal_0') + pg_total_relation_size('pgbell.journal_1')`).Scan(&usage, &bytes); err != nil {
 		return fmt.Errorf("measure the journal: %w", installed(err))
 	}
 	s.mu.Lock()

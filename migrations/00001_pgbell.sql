@@ -92,13 +92,15 @@ end $$;
 -- each.
 create sequence pgbell.journal_seq;
 
--- The partition that is written now: its last_value. A sequence, since that is
--- read outside MVCC: all writers see a switch at once.
+-- The slot that is written now: its last_value. A sequence, since that is read
+-- outside MVCC: all writers see a switch at once.
 create sequence pgbell.journal_slot minvalue 0 maxvalue 1;
 select setval('pgbell.journal_slot', 0);
 
+-- Its rows are in the two tables that inherit from it, of which one is written. They
+-- are no partitions: who writes names the table, for to have Postgres find it, and check
+-- the row, takes a third of the time to write it.
 create table pgbell.journal (
-    slot    smallint not null,
     seq     bigint not null,
     part    integer not null default 0,
     xid     xid8 not null default pg_current_xact_id(),
@@ -107,21 +109,18 @@ create table pgbell.journal (
     op      text not null,  -- insert, update, delete, reset, publish; attach, detach, disconnect
     origin  text,
     changes text not null   -- JSON (as text: checking it is no job of the writer's): an array of changes, or an object for reset, attach, detach, disconnect
-) partition by list (slot);
-
+);
+create index on pgbell.journal (xid, seq);
 -- +goose StatementBegin
 do $$
 begin
-    for i in 0..1 loop
-        execute format('create table pgbell.journal_%s partition of pgbell.journal for values in (%s) with (autovacuum_enabled = false)', i, i);
-        execute format('create index on pgbell.journal_%s (xid, seq)', i);
-        begin -- of a bulk write's time in the trigger, the default takes a fifth
-            execute format('alter table pgbell.journal_%s alter column changes set compression lz4', i);
-        exception when feature_not_supported then -- this server was built without
-        end;
-    end loop;
+    alter table pgbell.journal alter column changes set compression lz4; -- of a bulk write's time in the trigger, the default takes a fifth
+exception when feature_not_supported then -- this server was built without
 end $$;
 -- +goose StatementEnd
+create table pgbell.journal_0 (like pgbell.journal including all) inherits (pgbell.journal) with (autovacuum_enabled = false);
+create table pgbell.journal_1 (like pgbell.journal including all) inherits (pgbell.journal) with (autovacuum_enabled = false);
+alter table pgbell.journal add check (false) no inherit;
 
 -- Where the journal stands in its rotation, one row. floor: a cursor is good for
 -- reading as long as its xmin is not below.
@@ -188,9 +187,8 @@ begin
         return 'truncated';
     end if;
 
-    if state.since + retention / 2 > clock_timestamp()
-        or not exists (select from pgbell.journal j where j.slot = current)
-    then
+    execute format('select xid from pgbell.journal_%s limit 1', current) into top;
+    if top is null or state.since + retention / 2 > clock_timestamp() then
         return 'fresh';
     end if;
     perform setval('pgbell.journal_slot', 1 - current);
@@ -208,14 +206,14 @@ end $$;
 -- break an htmx trigger, or need quoting in JSON.
 create function pgbell.percent_encode(value text) returns text
 language sql immutable strict parallel safe
-as $$
+return (
     select coalesce(string_agg(
         case when b between 97 and 122 or b between 65 and 90 or b between 43 and 58 and b <> 44 or b in (61, 64, 95, 126)
             then chr(b) else '%' || upper(lpad(to_hex(b), 2, '0')) end, '' order by i), '')
     from convert_to(value, case getdatabaseencoding() when 'SQL_ASCII' then 'SQL_ASCII' else 'UTF8' end) bytes,
         generate_series(0, octet_length(bytes) - 1) i,
         get_byte(bytes, i) b
-$$;
+);
 
 -- The same, but what is percent-encoded already stays so.
 create function pgbell.canonical_scope(scope text) returns text
@@ -230,18 +228,16 @@ $$;
 -- length is asked first, for it needs no look at a value stored out of line.
 create function pgbell.scope_value(value text) returns text
 language sql immutable parallel safe
-as $$
-    select case
-        when octet_length(value) > 256 then null
-        when value collate "C" ~ '[^A-Za-z0-9_.:@/+=~-]' then pgbell.percent_encode(value)
-        else value
-    end
-$$;
+return case
+    when octet_length(value) > 256 then null
+    when value collate "C" ~ '[^A-Za-z0-9_.:@/+=~-]' then pgbell.percent_encode(value)
+    else value
+end;
 
 -- Names that a stream uses itself.
 create function pgbell.reserved_scopes() returns text[]
 language sql immutable parallel safe
-as $$ select '{"",open,error,message,ready,close}'::text[] $$;
+return '{"",open,error,message,ready,close}'::text[];
 
 -- literals has one element more than columns: literal, column, literal, ...
 -- +goose StatementBegin
@@ -324,10 +320,14 @@ end $$;
 -- Whether somebody waits to be rung; null for no.
 create function pgbell.armed() returns boolean
 language sql volatile
-as $$ select pg_sequence_last_value('pgbell.armed_until') > date_part('epoch', clock_timestamp()) * 1000 $$;
+return pg_sequence_last_value('pgbell.armed_until') > date_part('epoch', clock_timestamp()) * 1000;
 
--- These run inside a user's write, called by functions whose search_path is
--- pinned; they do not pin it again, which costs as much as what they do.
+-- To pin a search_path costs as much as all of this does, so what runs inside a
+-- user's write doesn't. Its names mean the system's all the same: SQL functions whose
+-- body is no text have their names looked up here and now, and plpgsql writes
+-- pg_catalog in front of each, for operators, too. IS DISTINCT FROM, NULLIF, IN and
+-- the short CASE look for an operator that can't be named, and are not used.
+-- Functions with a body of text are called where the search_path is pinned.
 
 -- Scopes joined to the inside of a JSON array, each once.
 create function pgbell.each_once(scopes text) returns text
@@ -337,6 +337,11 @@ as $$
     from (select u.u, min(u.i) from unnest(string_to_array(scopes, '","')) with ordinality u (u, i) group by u.u) s (s, i)
 $$;
 
+-- What a client may skip the echo of its own write by.
+create function pgbell.origin() returns text
+language sql stable
+return left(nullif(current_setting('pgbell.origin', true), ''), 256);
+
 -- Rings for a durable feed. scopes is the inside of a JSON array of strings, and
 -- left out where it makes the payload longer than 7,900 bytes. It doesn't ring at
 -- all where nobody waits for it, nor once the server's notification queue is half
@@ -344,12 +349,10 @@ $$;
 -- but speed. One expression, which becomes a part of the caller's.
 create function pgbell.ring(tbl text, op text, scopes text) returns boolean
 language sql volatile
-as $$
-    select case when pgbell.armed() and pg_notification_queue_usage() <= 0.5 then
+return case when pgbell.armed() and pg_notification_queue_usage() <= 0.5 then
         pg_notify('pgbell', '{"v":1,"table":' || coalesce(to_json(tbl)::text, 'null') || ',"op":"' || op || '","scopes":'
             || case when 38 + octet_length(coalesce(to_json(tbl)::text, 'null')) + octet_length(op) + octet_length(nullif(scopes, '')) <= 7900
-                then '["' || scopes || '"]' else 'null' end || '}') is not null end
-$$;
+                then '["' || scopes || '"]' else 'null' end || '}') is not null end;
 
 -- Rings for a feed that is not durable, with all that there is to know of one
 -- change. One that doesn't fit becomes a reset of the feed's scopes. The time
@@ -386,10 +389,40 @@ create function pgbell.record(seq bigint, part integer, tbl text, op text, origi
 language plpgsql
 as $$
 begin
-    insert into pgbell.journal (slot, seq, part, tbl, op, origin, changes)
-    values (coalesce(pg_sequence_last_value('pgbell.journal_slot'), 0),
-        record.seq, record.part, record.tbl, record.op, record.origin, record.changes);
+    if pg_sequence_last_value('pgbell.journal_slot') = 1 then
+        insert into pgbell.journal_1 (seq, part, tbl, op, origin, changes)
+        values (record.seq, record.part, record.tbl, record.op, record.origin, record.changes);
+    else
+        insert into pgbell.journal_0 (seq, part, tbl, op, origin, changes)
+        values (record.seq, record.part, record.tbl, record.op, record.origin, record.changes);
+    end if;
     return record.seq;
+end $$;
+-- +goose StatementEnd
+
+-- Tells of the one row that a statement changed: scopes and changed as the insides of
+-- JSON arrays, who and data as members of the change, null where there are none.
+-- Nothing if nobody hears of it or nothing changed.
+-- +goose StatementBegin
+create function pgbell.tell(tbl text, op text, scopes text, who text, changed text, data text) returns boolean
+language plpgsql
+as $$
+begin
+    if scopes operator(pg_catalog.=) '' or changed operator(pg_catalog.=) '' then
+        return true;
+    elsif pg_catalog.pg_sequence_last_value('pgbell.journal_slot') operator(pg_catalog.=) 1 then
+        insert into pgbell.journal_1 (seq, tbl, op, origin, changes)
+        values (pg_catalog.nextval('pgbell.journal_seq'), tell.tbl, tell.op, pgbell.origin(), pg_catalog.concat('[{"scopes":["', scopes, '"],', who,
+            ',"changed":["' operator(pg_catalog.||) changed operator(pg_catalog.||) '"]', ',"data":' operator(pg_catalog.||) data, '}]'));
+    else
+        insert into pgbell.journal_0 (seq, tbl, op, origin, changes)
+        values (pg_catalog.nextval('pgbell.journal_seq'), tell.tbl, tell.op, pgbell.origin(), pg_catalog.concat('[{"scopes":["', scopes, '"],', who,
+            ',"changed":["' operator(pg_catalog.||) changed operator(pg_catalog.||) '"]', ',"data":' operator(pg_catalog.||) data, '}]'));
+    end if;
+    if pgbell.armed() then -- asked here, too: it takes time to begin a longer expression, whether it's needed or not
+        perform pgbell.ring(tbl, op, scopes);
+    end if;
+    return true;
 end $$;
 -- +goose StatementEnd
 
@@ -509,39 +542,69 @@ create function pgbell.quoted(name text) returns text
 language sql immutable
 as $$ select '"' || replace(name, '"', '""') || '"' $$;
 
+-- SQL of the generator's, with its operators, functions, types and collations named so
+-- that no search_path makes them others. What stands in it is put in afterwards, by
+-- format: that may hold what looks like any of them.
+-- +goose StatementBegin
+create function pgbell.pinned(sql text) returns text
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if sql ~ '\m(distinct from|nullif|in \(|like|between)' or sql ~ '\mcase (?!when\M)' then
+        raise exception 'an operator of this can''t be named: %', sql;
+    end if;
+    sql := regexp_replace(sql, ' (\|\||=|<>|<=|<|>|\*<>|\+|-|/) ', ' operator(pg_catalog.\1) ', 'g');
+    sql := regexp_replace(sql, '(?<![.\w])(concat|concat_ws|substr|rtrim|octet_length|pg_column_size|num_nulls|to_json|to_regtype|string_agg|array_to_string|unnest|current_setting|pg_trigger_depth)\(', 'pg_catalog.\1(', 'g');
+    sql := regexp_replace(sql, '::(text|record|regclass)\M', '::pg_catalog.\1', 'g');
+    return replace(sql, 'collate "C"', 'collate pg_catalog."C"');
+end $$;
+-- +goose StatementEnd
+
 -- What a plan is made for: called with constants, these give their answer when the
 -- plan is made, and anew once a change of the table has undone it. For that they
 -- say IMMUTABLE. They ask the catalog's cache: a snapshot may be older than the table.
 create function pgbell.type_of(anyelement) returns regtype
 language sql immutable
-as $$ select pg_typeof($1) $$;
+as $$ select pg_catalog.pg_typeof($1) $$;
 
 create function pgbell.has_column(tbl oid, attnum integer) returns boolean
 language sql immutable
-as $$ select pg_describe_object('pg_catalog.pg_class'::regclass, tbl, attnum) is not null $$;
+return pg_describe_object('pg_catalog.pg_class'::regclass, tbl, attnum) is not null;
 
 -- Whether a column is of a type, in SQL. CASE gives the base type of a domain.
 create function pgbell.has_type(col text, base oid) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select format('pgbell.type_of(case when false then %s end) = %s', col,
+    select format(pgbell.pinned('pgbell.type_of(case when false then %s end) = %s'), col,
         case when base < 16384 then base::text -- the same on each server, and read faster than a name
-            else format('to_regtype(%L)', base::regtype) end)
+            else format(pgbell.pinned('to_regtype(%L)'), base::regtype) end)
 $$;
 
+-- The name of a table, as pgbell.table_name gives it.
+create function pgbell.name_of(tbl oid) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+as $$ select (pg_identify_object('pg_class'::regclass, tbl, 0)).identity $$;
+
 -- Whether condition, on columns of a row r of a table, holds of its definition; it
--- does not if one of them is gone. As the two above it is asked when a plan is made,
--- so that an EXCEPTION block does no harm. The row is of the table's type, for which
--- nobody needs a right.
+-- does not if one of them is gone, or if the table isn't one that has fn in a trigger:
+-- in a dump that was restored it may be another. As the three above it is asked when a
+-- plan is made, so that an EXCEPTION block does no harm. The row is of the table's type,
+-- for which nobody needs a right.
 -- +goose StatementBegin
-create function pgbell.intact(tbl oid, condition text) returns boolean
+create function pgbell.intact(tbl oid, fn text, condition text) returns boolean
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     holds boolean;
 begin
+    if not exists (select from pg_trigger t where t.tgrelid = tbl and t.tgfoid = fn::regprocedure) then
+        return false;
+    end if;
     execute format('select %s from (select null::%s as r) x', condition, tbl::regclass) into holds;
     return coalesce(holds, false);
 exception when others then
@@ -549,20 +612,22 @@ exception when others then
 end $$;
 -- +goose StatementEnd
 
--- What is asked of each column that a feed names, in SQL, by its bare name: that
--- of a column which is gone falls back to a variable of type pgbell.missing. (Behind
--- an alias, 'n.', it doesn't: that is for where all columns are known to be as they were.) None
+-- What is asked of each column that a feed names, in SQL that is pinned, by its bare
+-- name: that of a column which is gone falls back to a variable of type pgbell.missing.
+-- (Behind an alias, 'n.', it doesn't: that is for where all columns are known to be as
+-- they were.) None
 -- of it may fail, whatever the row holds and whatever became of the column's type.
 -- And none may cast: what a cast does is up to the owner of the type, and here it
 -- would be done with the rights of pgbell's owner. concat asks the type's output
 -- function; to_json casts types that are not built in, and sees only those that are.
---   same   whether the column is as it was
+--   same   whether the column's type is as it was
+--   fits   whether its value is not too long to be looked at; null: it is not
 --   safe   whether its text is short, and safe in a scope as it is
 --   txt    its text, null if that is too long for a scope and a user id: 1024 bytes, 4 more as stored
 --   js     its JSON
 --   users  the user ids in it, as the inside of a JSON array
 create function pgbell.columns(f pgbell.feed, alias text default '',
-    out name text, out same text, out safe boolean, out txt text, out js text, out users text) returns setof record
+    out name text, out same text, out fits text, out safe boolean, out txt text, out js text, out users text) returns setof record
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -575,26 +640,26 @@ as $$
         join pg_type t on t.oid = to_regtype(e.value)
         join pg_type b on b.oid = pgbell.base_type(t.oid)
     ), texts as (
-        select *, case
-            when alias <> '' and safe and base <> 'boolean'::regtype then q || '::text' -- of a built-in type, for sure: the cast is Postgres' own
-            when base = 'boolean'::regtype then format($q$case concat(%s) when 't' then 'true' when 'f' then 'false' end$q$, q)
-            when safe then format($q$nullif(concat(%s), '')$q$, q)
-            when base = 'character'::regtype then format('case when pg_column_size(%s) <= 8192 then rtrim(concat(%1$s)) end', q)
-            when alias <> '' and base = any ('{text,character varying}'::regtype[]) then format('case when pg_column_size(%s) <= 1028 then %1$s::text end', q)
-            else format('case when pg_column_size(%s) <= 1028 then concat(%1$s) end', q) end as txt
+        select *, format(pgbell.pinned(case
+            when alias <> '' and safe and base <> 'boolean'::regtype then '%s::text' -- of a built-in type, for sure: the cast is Postgres' own
+            when base = 'boolean'::regtype then $q$case when concat(%s) = 't' then 'true' when concat(%1$s) = 'f' then 'false' end$q$
+            when safe then 'case when num_nulls(%s) = 0 then concat(%1$s) end'
+            when base = 'character'::regtype then 'case when pg_column_size(%s) <= 8192 then rtrim(concat(%1$s)) end'
+            when alias <> '' and base = any ('{text,character varying}'::regtype[]) then 'case when pg_column_size(%s) <= 1028 then %1$s::text end'
+            else 'case when pg_column_size(%s) <= 1028 then concat(%1$s) end' end), q) as txt
         from columns
     )
-    select name, same || case when list and name = any (f.audience) then format(' and coalesce(pg_column_size(%s) <= 2000000, true)', q) else '' end, safe, txt,
-        format($q$coalesce(%s, 'null')$q$, case
-            when base = any ('{smallint,integer,bigint}'::regtype[]) then txt
-            when builtin then format('case when %s then to_json(%s)::text end', same, q)
-            when list then format('case when num_nulls(%s) = 0 then to_json(case when %s then concat(%1$s) end::text[])::text end', q, same)
-            else format('case when num_nulls(%s) = 0 then to_json(concat(%1$s))::text end', q) end),
-        case
-            when list then format($q$(select string_agg(to_json(u.u)::text, ',')
-                    from unnest(case when %s and num_nulls(%s) = 0 then concat(%2$s) end::text[]) u (u) where octet_length(u.u) <= 1024)$q$, same, q)
-            when safe then format($q$'"' || %s || '"'$q$, txt)
-            else format('to_json(%s)::text', txt) end
+    select name, same, case when list and name = any (f.audience) then format(pgbell.pinned('coalesce(pg_column_size(%s) <= 2000000, true)'), q) end, safe, txt,
+        case when base = any ('{smallint,integer,bigint}'::regtype[]) then format('coalesce(%s, %L)', txt, 'null')
+            else format(pgbell.pinned(case
+                when builtin then $q$coalesce(case when %2$s then to_json(%1$s)::text end, 'null')$q$
+                when list then $q$coalesce(case when num_nulls(%1$s) = 0 then to_json(case when %2$s then concat(%1$s) end::text[])::text end, 'null')$q$
+                else $q$coalesce(case when num_nulls(%1$s) = 0 then to_json(concat(%1$s))::text end, 'null')$q$ end), q, same) end,
+        format(pgbell.pinned(case
+            when list then $q$(select string_agg(to_json(u.u)::text, ',')
+                    from unnest(case when %2$s and num_nulls(%1$s) = 0 then concat(%1$s) end::text[]) u (u) where octet_length(u.u) <= 1024)$q$
+            when safe then $q$'"' || %3$s || '"'$q$
+            else 'to_json(%3$s)::text' end), q, same, txt)
     from texts
 $$;
 
@@ -621,8 +686,8 @@ begin
         case when bound > 256 then 'octet_length(s.s) <= 256' end,
         case when parsed.columns <> '{}' and exists (select from unnest(pgbell.reserved_scopes()) r (r) where r.r like array_to_string(parsed.literals, '%'))
             then 's.s <> all (pgbell.reserved_scopes())' end], null);
-    return format(case when checks = '{}' then '%s' else '(select s.s from (select (%s) collate "C") s (s) where %s)' end,
-        array_to_string(array_remove(parts, $q$''$q$), ' || '), array_to_string(checks, ' and '));
+    return format(pgbell.pinned(case when checks = '{}' then '%s' else '(select s.s from (select (%s) collate "C") s (s) where ' || array_to_string(checks, ' and ') || ')' end),
+        array_to_string(array_remove(parts, $q$''$q$), pgbell.pinned(' || ')));
 end $$;
 -- +goose StatementEnd
 
@@ -631,7 +696,8 @@ create function pgbell.scopes_expression(f pgbell.feed, alias text default '') r
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select format('substr(%s, 4) collate "C"', string_agg(format($q$coalesce('","' || %s, '')$q$, pgbell.scope_expression(f, t.t, alias)), ' || ' order by t.i))
+    select format(pgbell.pinned(case when count(*) < 90 then 'substr(concat(%s), 4) collate "C"' else $q$substr(array_to_string(array[%s]::text[], ''), 4) collate "C"$q$ end), -- a function takes 100 arguments
+        string_agg(format(pgbell.pinned($q$'","' || %s$q$), pgbell.scope_expression(f, t.t, alias)), ', ' order by t.i))
     from unnest(f.scopes) with ordinality t (t, i)
 $$;
 
@@ -640,8 +706,8 @@ create function pgbell.audience_expression(f pgbell.feed, alias text default '')
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select case when f.audience is null then 'null::text' else
-        format(case when count(*) = 1 then $q$('[' || coalesce(%s, '') || ']') collate "C"$q$ else $q$('[' || array_to_string(array[%s]::text[], ',') || ']') collate "C"$q$ end,
+    select case when f.audience is null then pgbell.pinned('null::text') else
+        format(pgbell.pinned(case when count(*) = 1 then $q$concat('[', %s, ']') collate "C"$q$ else $q$concat('[', array_to_string(array[%s]::text[], ','), ']') collate "C"$q$ end),
             string_agg(c.users, ', ')) end
     from pgbell.columns(f, alias) c
     where c.name = any (f.audience)
@@ -652,7 +718,7 @@ create function pgbell.key_expression(f pgbell.feed, alias text default '') retu
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select format('(%s) collate "C"', coalesce($q$'{' || $q$ || string_agg(format('%L || %s', to_json(k.k) || ':', c.js), $q$ || ',' || $q$ order by k.i) || $q$ || '}'$q$, 'null::text'))
+    select format(pgbell.pinned(case when count(*) = 0 then 'null::text' else $q$concat('{', %s, '}') collate "C"$q$ end), string_agg(format('%L, %s', to_json(k.k) || ':', c.js), $q$, ',', $q$ order by k.i))
     from unnest(f.key) with ordinality k (k, i) join pgbell.columns(f, alias) c on c.name = k.k
 $$;
 
@@ -661,9 +727,9 @@ create function pgbell.data_expression(f pgbell.feed, alias text default '') ret
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select format('(%s) collate "C"', coalesce($q$'{' || array_to_string(array[$q$ || string_agg(format(
-            'case when num_nulls(%1$s) = 1 then %2$L when pg_column_size(%1$s) <= 65536 then (select %3$L || j.j from (select %4$s) j (j) where octet_length(j.j) <= 262144) end',
-            alias || pgbell.quoted(c.name), to_json(c.name) || ':null', to_json(c.name) || ':', c.js), ', ' order by p.i) || $q$], ',') || '}'$q$, 'null::text'))
+    select format(pgbell.pinned(case when count(*) = 0 then 'null::text' else $q$concat('{', array_to_string(array[%s]::text[], ','), '}') collate "C"$q$ end), string_agg(format(
+            pgbell.pinned('case when num_nulls(%1$s) = 1 then %2$L when pg_column_size(%1$s) <= 65536 then (select %3$L || j.j from (select %4$s) j (j) where octet_length(j.j) <= 262144) end'),
+            alias || pgbell.quoted(c.name), to_json(c.name) || ':null', to_json(c.name) || ':', c.js), ', ' order by p.i))
     from unnest(f.payload) with ordinality p (p, i) join pgbell.columns(f, alias) c on c.name = p.p
 $$;
 
@@ -675,22 +741,22 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
     select format('%s as drifted, %s as scopes, %s as audience, %s as key, %s as data',
-        (select coalesce('(' || string_agg(c.same, ' and ') || ') is not true', 'false') from pgbell.columns(f, alias) c),
+        (select coalesce('(' || string_agg(concat_ws(' and ', c.same, c.fits), ' and ') || ') is not true', 'false') from pgbell.columns(f, alias) c),
         pgbell.scopes_expression(f, alias), pgbell.audience_expression(f, alias), pgbell.key_expression(f, alias), pgbell.data_expression(f, alias))
 $$;
 
 -- The query that gives the changes of one statement, or of one row: the scopes
 -- that hear of it, for the bell, and the change in JSON, null if a column is not
--- as it was. What to select from are the transition tables, or null; for a row
--- old and new.
+-- as it was. What to select from are the transition tables; for a row old and new
+-- of the function fn.
 -- +goose StatementBegin
-create function pgbell.changes(f pgbell.feed, op text, row_level boolean, side text, depends text) returns text
+create function pgbell.changes(f pgbell.feed, op text, fn text, side text, depends text) returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    olds   constant text := case when row_level then format('(select feed_%s.old.*)', f.id) else 'old_rows' end;
-    news   constant text := case when row_level then format('(select feed_%s.new.*)', f.id) else 'new_rows' end;
+    olds   constant text := coalesce('(select ' || fn || '.old.*)', 'old_rows');
+    news   constant text := coalesce('(select ' || fn || '.new.*)', 'new_rows');
     who    constant text := $q$'{"scopes":' || case when x.scopes = '' then '[]' else '["' || x.scopes || '"]' end || ',"audience":' || coalesce(x.audience, 'null')$q$
         || case when f.key <> '{}' then $q$ || ',"key":' || x.key$q$ else '' end;
     data   constant text := case when f.payload <> '{}' then $q$ || ',"data":' || x.data$q$ else '' end;
@@ -721,7 +787,7 @@ begin
         where a.attrelid = f.target and a.attnum > 0 and not a.attisdropped and a.attgenerated <> 'v'
     ) c;
     -- A whole row may be too large for one value, at the latest once it's decompressed; such a one counts as changed.
-    side := case when row_level then format('0 as i, %s as size, ', size)
+    side := case when fn <> '' then format('0 as i, %s as size, ', size)
             else format('row_number() over () as i, case when pgbell.has_column(%s, %s)%s then case when %s < 3000000 then row(t.*)::record else row(random())::record end end as r, ',
                 f.target::oid, (select c.relnatts + 1 from pg_class c where c.oid = f.target), gone, size) end
         || side || coalesce(cols, '');
@@ -736,82 +802,93 @@ begin
                     or (x.old_scopes <> '' or x.scopes <> '') and (x.counts or %s))$q$,
         who || $q$ || ',"changed":[' || coalesce('"' || nullif(x.changed, '') || '"', '') || ']'$q$ || data
             || format($q$ || case when %s then ',"old":' || $q$, moved) || replace(who, 'x.', 'x.old_') || $q$ || '}' else '' end || '}'$q$,
-        case when row_level then '' else ', o.r as old_r' end,
+        case when fn <> '' then '' else ', o.r as old_r' end,
         differ, case when f.columns is null then 'true' else coalesce(counts, 'false') end,
         side, olds, side, news, depends,
-        case when row_level then format('case when x.size < 500000000 then feed_%s.old *<> feed_%1$s.new else true end', f.id) else 'feed.restored or x.old_r *<> x.r' end, moved);
+        case when fn <> '' then format('case when x.size < 500000000 then %s.old *<> %1$s.new else true end', fn) else 'feed.restored or x.old_r *<> x.r' end, moved);
 end $$;
 -- +goose StatementEnd
 
 -- Shortcuts for durable feeds, for statements on a plain table that is as it was
 -- attached, so that no care is needed for what is gone, and in which no other trigger
 -- has a part. What they don't return from is left to pgbell.changes and its loop.
---   one row, unless an update moves it: what most statements are, at a third of the cost.
---     As much as can be is done in one query and one call, for what costs is to begin one
---   an update of more than 500 rows, at half of it: old and new are joined by the key.
+--   one    for one row, unless an update moves it: what most statements are, at a third of the cost.
+--     As much as can be is done in one query and one call, for what costs is to begin one.
+--     It pins all its names, and has no variables in queries, for which a plan could be made anew
+--   many   for an update of more than 500 rows, at half of it: old and new are joined by the key.
 --     If each finds its other, no key has changed, since two rows can't have the same
---     for a moment. Only where no row's JSON can be very long.
+--     for a moment. Only where no row's JSON can be very long. Null where there is none
 -- +goose StatementBegin
-create function pgbell.shortcut(f pgbell.feed, op text, depends text) returns text
+create function pgbell.shortcut(f pgbell.feed, op text, out one text, out many text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     rows    constant text := case op when 'delete' then 'old_rows' else 'new_rows' end;
-    one     constant text := format('feed.seq is null and not exists (select from %s offset 1)', rows);
-    alone   constant text := format($q$%s and pg_trigger_depth() = 1 and current_setting('pgbell.nested_%s', true) is distinct from 'on'$q$, depends, f.id);
-    sound   constant text := (select coalesce('(' || string_agg(c.same, ' and ') || ') is true', 'true') from pgbell.columns(f, case op when 'update' then 'n.' else '' end) c);
-    tell    constant text := format('coalesce(pgbell.tell(%s, %L, ', pgbell.table_expression(f), op) || $q$'[{"scopes":["' || nullif(x.scopes, '') || '"],"audience":' || coalesce(x.audience, 'null')$q$
-        || case when f.key <> '{}' then $q$ || ',"key":' || x.key$q$ else '' end
-        || case when op = 'update' then $q$ || ',"changed":["' || nullif(x.changed, '') || '"]'$q$ else '' end
-        || case when f.payload <> '{}' then $q$ || ',"data":' || x.data$q$ else '' end || $q$ || '}]'), true)$q$;
+    alias   constant text := case op when 'delete' then 'o.' else 'n.' end;
     names   constant text[] := f.key || f.audience || array(select unnest((pgbell.parse_template(t.t)).columns) from unnest(f.scopes) t (t));
+    depends constant text := format(pgbell.pinned('array[%L::regclass] is not null'), f.target::oid); -- as in pgbell.generate
+    sound   constant text := coalesce((select string_agg(concat_ws(' and ', c.same, c.fits), ' and ') from pgbell.columns(f, alias) c), 'true'); -- types that are not built in are asked for by name, each time
+    alone   text;  -- all is as it was, and no other trigger has a part in it
     same    text;  -- whether all columns are as they were
     differ  text;  -- names of those that an update changed
     others  text;  -- of those that are not in moves
     counts  text;  -- whether one is among those that count
     moves   text;  -- whether one is among those that scopes, audience and key are made of, so that it may move the row
     keys    text;  -- whether two rows have the same key; null if that can't be asked for sure
-    many    text := '';
 begin
     if op = 'delete' and pgbell.deferrable_key(f.target) then
-        return '';
-    elsif op <> 'update' then
-        return format($q$
-            select %s from (select %s from %s t) x where %s and %s and not x.drifted into feed.told;
-            if feed.told then
-                return null;
-            end if;$q$,
-            tell, pgbell.side(f), rows, alone, one);
+        return;
+    elsif op = 'update' then
+        select coalesce(string_agg(pgbell.has_type('(x.r).' || pgbell.quoted(c.name), c.base), ' and '), 'true'),
+            format(case when count(*) < 90 then $q$concat_ws('","', %s)$q$ else $q$array_to_string(array[%s]::text[], '","')$q$ end, -- a function takes 100 arguments
+                coalesce(string_agg(format('case when %s then %L end', c.differs, substr(to_json(c.name)::text, 2, length(to_json(c.name)::text) - 2)), ', ' order by c.i), 'null')),
+            format(pgbell.pinned(case when count(*) < 90 then $q$concat_ws('","', %s)$q$ else $q$array_to_string(array[%s]::text[], '","')$q$ end),
+                coalesce(string_agg(format('case when %s then %L end', c.differs, substr(to_json(c.name)::text, 2, length(to_json(c.name)::text) - 2)), ', ' order by c.i) filter (where c.name <> all (names)), 'null')),
+            coalesce(string_agg(c.differs, ' or ' order by c.i) filter (where c.name = any (f.columns)), (f.columns is null)::text),
+            coalesce(string_agg(c.differs, ' or ' order by c.i) filter (where c.name = any (names)), 'false'),
+            string_agg(c.equals, ' and ') filter (where c.name = any (f.key))
+        into same, differ, others, counts, moves, keys
+        from (
+            select a.attname::text as name, a.attnum as i, b.b as base,
+                format(pgbell.pinned(case when k.plain then '((o.%s = n.%1$s) is not true and not (o.%1$s is null and n.%1$s is null))'
+                    when k.text then '((o.%s = n.%1$s collate "C") is not true and not (o.%1$s is null and n.%1$s is null))'
+                    else 'row(o.%s)::record *<> row(n.%1$s)::record' end), pgbell.quoted(a.attname)) as differs,
+                format(case when k.plain then 'o.%s = n.%1$s' when k.text then 'o.%s collate "C" = n.%1$s collate "C"' else 'false' end, pgbell.quoted(a.attname)) as equals
+            from pg_attribute a, pgbell.base_type(a.atttypid) b (b),
+                lateral (select b.b = any ('{smallint,integer,bigint,uuid,boolean,date,timestamp,timestamptz}'::regtype[]) as plain,
+                    b.b = any ('{text,character varying}'::regtype[]) as text) k
+            where a.attrelid = f.target and a.attnum > 0 and not a.attisdropped and a.attgenerated <> 'v'
+        ) c;
+        same := format('%s and not pgbell.has_column(%s, %s)', same, f.target::oid, (select c.relnatts + 1 from pg_class c where c.oid = f.target));
+    else
+        same := coalesce((select string_agg(c.same, ' and ') from pgbell.columns(f, '(x.r).') c), 'true');
     end if;
 
-    select coalesce(string_agg(pgbell.has_type('(x.r).' || pgbell.quoted(c.name), c.base), ' and '), 'true'),
-        format(case when count(*) < 90 then $q$concat_ws('","', %s)$q$ else $q$array_to_string(array[%s]::text[], '","')$q$ end, -- a function takes 100 arguments
-            coalesce(string_agg(format('case when %s then %L end', c.differs, substr(to_json(c.name)::text, 2, length(to_json(c.name)::text) - 2)), ', ' order by c.i), 'null')),
-        format(case when count(*) < 90 then $q$concat_ws('","', %s)$q$ else $q$array_to_string(array[%s]::text[], '","')$q$ end,
-            coalesce(string_agg(format('case when %s then %L end', c.differs, substr(to_json(c.name)::text, 2, length(to_json(c.name)::text) - 2)), ', ' order by c.i) filter (where c.name <> all (names)), 'null')),
-        coalesce(string_agg(c.differs, ' or ' order by c.i) filter (where c.name = any (f.columns)), (f.columns is null)::text),
-        coalesce(string_agg(c.differs, ' or ' order by c.i) filter (where c.name = any (names)), 'false'),
-        string_agg(c.equals, ' and ') filter (where c.name = any (f.key))
-    into same, differ, others, counts, moves, keys
-    from (
-        select a.attname::text as name, a.attnum as i, b.b as base,
-            format(case when k.plain then 'o.%s is distinct from n.%1$s' when k.text then 'o.%s collate "C" is distinct from n.%1$s collate "C"'
-                else 'row(o.%s)::record *<> row(n.%1$s)::record' end, pgbell.quoted(a.attname)) as differs,
-            format(case when k.plain then 'o.%s = n.%1$s' when k.text then 'o.%s collate "C" = n.%1$s collate "C"' else 'false' end, pgbell.quoted(a.attname)) as equals
-        from pg_attribute a, pgbell.base_type(a.atttypid) b (b),
-            lateral (select b.b = any ('{smallint,integer,bigint,uuid,boolean,date,timestamp,timestamptz}'::regtype[]) as plain,
-                b.b = any ('{text,character varying}'::regtype[]) as text) k
-        where a.attrelid = f.target and a.attnum > 0 and not a.attisdropped and a.attgenerated <> 'v'
-    ) c;
+    alone := format(pgbell.pinned($q$%s and pg_trigger_depth() = 1 and coalesce(current_setting('pgbell.nested_%s', true), '') <> 'on' and pgbell.intact(%s, %L, %L)$q$),
+        depends, f.id, f.target::oid, pgbell.feed_function(f.id, op), same);
+    one := format($q$
+    if %s and not exists (select from %s offset 1) then
+        select pgbell.tell(pgbell.name_of(%s), %L, %s, %s, %s, %s)
+        from %s
+        where %s and %s%s
+        into feed.told;
+        if feed.told then
+            return null;
+        end if;
+    end if;$q$,
+        alone, rows, f.target::oid, op, pgbell.scopes_expression(f, alias),
+        format(pgbell.pinned('concat(%s)'), concat_ws(', ',
+            case when f.audience is null then $q$'"audience":null'$q$ else $q$'"audience":', $q$ || pgbell.audience_expression(f, alias) end,
+            $q$',"key":', $q$ || case when f.key <> '{}' then pgbell.key_expression(f, alias) end)),
+        case when op <> 'update' then 'null' when f.columns is null then others else format('case when %s then %s else %L end', counts, others, '') end,
+        case when f.payload <> '{}' then pgbell.data_expression(f, alias) else 'null' end,
+        case op when 'insert' then 'new_rows n' when 'delete' then 'old_rows o' else 'old_rows o, new_rows n' end,
+        depends, sound, case when op = 'update' then format(' and not (%s)', moves) else '' end);
 
-    if f.payload is null and keys is not null and not pgbell.deferrable_key(f.target)
-        and not exists (select from pg_attribute a join pg_type t on t.oid = pgbell.base_type(a.atttypid)
-            where a.attrelid = f.target and a.attname = any (f.audience) and t.typinput = 'array_in'::regproc)
-    then
+    if op = 'update' and f.payload is null and not exists (select from pgbell.columns(f) c where c.fits is not null) and keys is not null and not pgbell.deferrable_key(f.target) then
         many := format($q$
-                if exists (select from new_rows offset 500) then
-                feed.part := 0;
+            if %10$s and exists (select from new_rows offset 500) then
                 for feed.change, feed.told in
                     select string_agg(x.change, ','), sum(count(*)) over () = (select count(*) from new_rows)
                     from (select x.i, case when x.changed <> '' and (x.counts or x.moved) and (x.scopes <> '' or x.old[1] <> '') then
@@ -834,55 +911,26 @@ begin
                     if feed.part > 0 then
                         perform pgbell.ring(%8$s, 'update', null);
                     end if;
-                    return null;
+                    exit rest;
                 end if;
-                end if;$q$,
-            differ, counts, moves, pgbell.side(f, 'n.'), pgbell.scopes_expression(f, 'o.'), pgbell.audience_expression(f, 'o.'),
-            keys, pgbell.table_expression(f), pgbell.origin_expression());
-    end if;
-    return format($q$
-            if %1$s and pgbell.intact(%2$s, %3$L) and not pgbell.has_column(%2$s, %4$s) then -- else what follows can't even be planned
-                select %5$s from (select %6$s, %7$s as changed from old_rows o, new_rows n where %8$s and %9$s and not (%10$s)) x into feed.told;
-                if feed.told then
-                    return null;
-                end if;%11$s
             end if;$q$,
-        alone, f.target::oid, same, (select c.relnatts + 1 from pg_class c where c.oid = f.target),
-        tell, pgbell.side(f, 'n.'), case when f.columns is null then others else format('case when %s then %s end', counts, others) end, one, sound, moves, many);
-end $$;
--- +goose StatementEnd
-
--- Tells of the one row that a statement changed. Nothing if its changes are null.
--- +goose StatementBegin
-create function pgbell.tell(tbl text, op text, changes text) returns boolean
-language plpgsql strict
-as $$
-begin
-    insert into pgbell.journal (slot, seq, part, tbl, op, origin, changes)
-    values (coalesce(pg_sequence_last_value('pgbell.journal_slot'), 0), nextval('pgbell.journal_seq'), 0, tell.tbl, tell.op,
-        left(nullif(current_setting('pgbell.origin', true), ''), 256), tell.changes);
-    if pgbell.armed() then -- asked here, too: it takes time to begin a longer expression, whether it's needed or not
-        perform pgbell.ring(tbl, op, split_part(substr(changes, 14), '"]', 1));
+            differ, counts, moves, pgbell.side(f, 'n.'), pgbell.scopes_expression(f, 'o.'), pgbell.audience_expression(f, 'o.'),
+            keys, 'feed.tbl', 'feed.origin', alone);
     end if;
-    return true;
 end $$;
 -- +goose StatementEnd
 
 -- The table's name as it is now, in SQL: it may be another than when it was attached.
-create function pgbell.table_expression(f pgbell.feed) returns text
+create function pgbell.table_expression(f pgbell.feed, fn text) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
     select case pgbell.kind(f.target)
-        when 'p' then format('coalesce(pg_partition_root(feed_%s.tg_relid)::text, %L)', f.id, f.tbl)
+        when 'p' then format('coalesce(pg_partition_root(%s.tg_relid)::text, %L)', fn, f.tbl)
         when 'i' then format('coalesce((select f.target::text from pgbell.feed f where f.id = %s), %L)', f.id, f.tbl)
-        else (select format($q$case when feed_%1$s.tg_table_schema = %2$L and feed_%1$s.tg_table_name = %3$L then %4$L else quote_ident(feed_%1$s.tg_table_schema) || '.' || quote_ident(feed_%1$s.tg_table_name) end$q$,
-            f.id, n.nspname, c.relname, f.tbl) from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = f.target) end
+        else (select format($q$case when %1$s.tg_table_schema = %2$L and %1$s.tg_table_name = %3$L then %4$L else quote_ident(%1$s.tg_table_schema) || '.' || quote_ident(%1$s.tg_table_name) end$q$,
+            fn, n.nspname, c.relname, f.tbl) from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = f.target) end
 $$;
-
-create function pgbell.origin_expression() returns text
-language sql immutable
-as $q$ select $$left(nullif(current_setting('pgbell.origin', true), ''), 256)$$ $q$;
 
 -- Whether two rows may have the same key for a while, so that who keeps it can't be
 -- told from the order.
@@ -891,31 +939,85 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$ select exists (select from pg_index x where x.indrelid = tbl and x.indisprimary and not x.indimmediate) $$;
 
--- The text of a feed's trigger function. It uses names of its own only with the
--- label in front (feed.op), since bare ones are the table's columns.
+-- The function of a feed's trigger: one for each, since a session takes time to learn
+-- them, and a table is often only read, or only inserted into.
+create function pgbell.feed_function(feed integer, trg text) returns text
+language sql immutable
+as $$ select 'pgbell.feed_' || feed || '_' || trg || '()' $$;
+
+create function pgbell.feed_functions(feed integer) returns setof pg_proc
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$ select p.* from pg_proc p where p.pronamespace = 'pgbell'::regnamespace and p.proname ~ ('^feed_' || feed || '_') $$;
+
+-- What a plan must not depend on: a writer's own settings. Functions have it in a SET
+-- each, which those that are called for every small write leave to when it matters.
+-- +goose StatementBegin
+create function pgbell.take_settings() returns text[]
+language plpgsql
+as $$
+declare
+    kept constant pg_catalog.text[] := array[pg_catalog.current_setting('search_path'), pg_catalog.current_setting('enable_nestloop'),
+        pg_catalog.current_setting('plan_cache_mode'), pg_catalog.current_setting('jit')];
+begin
+    perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true), pg_catalog.set_config('enable_nestloop', 'off', true),
+        pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true), pg_catalog.set_config('jit', 'off', true);
+    return kept;
+end $$;
+-- +goose StatementEnd
+
+-- Sets them as they were. An error on the way does so, too: they are local to the (sub)transaction.
+-- +goose StatementBegin
+create function pgbell.leave_settings(kept text[]) returns boolean
+language plpgsql
+as $$
+begin
+    perform pg_catalog.set_config('enable_nestloop', kept[2], true), pg_catalog.set_config('plan_cache_mode', kept[3], true),
+        pg_catalog.set_config('jit', kept[4], true), pg_catalog.set_config('search_path', kept[1], true);
+    return true;
+end $$;
+-- +goose StatementEnd
+
+-- The text of a feed's trigger function, of the trigger insert, update, delete, row or
+-- truncate. It uses names of its own only with the label in front (feed.op), since bare
+-- ones are the table's columns.
 --
 -- The function is STABLE, so that its own queries see what its statement saw: all
 -- that the transaction wrote before the statement began, and nothing that other
 -- triggers wrote since. pgbell.place needs that. What it calls may write.
 -- +goose StatementBegin
-create function pgbell.generate(f pgbell.feed) returns text
+create function pgbell.generate(f pgbell.feed, trg text) returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $generate$
 declare
-    kind    "char" := pgbell.kind(f.target);
-    members oid[] := array(select t.t::oid from pgbell.tree(f.target) t (t) where kind = 'i' or t.t = f.target order by 1);
-    depends text; -- true, and makes plans depend on the table: a plan over old and new does not by itself, and would fail once a column's type was changed
-    flush   text; -- records the changes so far
-    each    text; -- what is done with each change
-    loops   text := '';
-    one     text := '';
-    side    constant text := pgbell.side(f);
-    op      text;
-    row_level boolean;
+    kind      constant "char" := pgbell.kind(f.target);
+    fn        constant text := format('feed_%s_%s', f.id, trg);
+    row_level constant boolean := trg = 'row';
+    members   constant oid[] := array(select t.t::oid from pgbell.tree(f.target) t (t) where kind = 'i' or t.t = f.target order by 1);
+    depends   text; -- true, and makes plans depend on the table: a plan over old and new does not by itself, and would fail once a column's type was changed
+    flush     text; -- records the changes so far
+    each      text; -- what is done with each change
+    loops     text := '';
+    one       text; -- shortcuts
+    many      text;
+    side      constant text := pgbell.side(f);
+    op        text;
 begin
-    depends := format('array[%s] is not null', (select string_agg(format('%L::regclass', m.m), ', ') from unnest(members) m (m)));
+    if trg = 'truncate' then
+        return format($f$
+create or replace function pgbell.%s() returns trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+as %L$f$, fn, format($body$
+begin
+    perform pgbell.record_reset(%s, %L, 'truncate', %L);
+    return null;
+end $body$, pgbell.table_expression(f, fn), f.scopes, f.durable));
+    end if;
 
+    depends := format('array[%s] is not null', (select string_agg(format('%L::regclass', m.m), ', ') from unnest(members) m (m)));
     flush := format($q$
                 if feed.seq is not null then
                     null;
@@ -930,7 +1032,7 @@ begin
     each := format($q$
             if feed.change is null then
                 perform pgbell.record_reset(feed.tbl, feed.templates, 'definition changed', %L);
-                return null;
+                exit rest;
             end if;
             feed.heard := true;$q$, f.durable)
         || case when pgbell.deferrable_key(f.target) then $q$
@@ -948,47 +1050,38 @@ begin
         else $q$
             perform pgbell.ring_change(feed.tbl, feed.op, feed.origin, feed.change, feed.templates);$q$ end;
 
-    if kind = 'r' and f.durable then
-        foreach op in array '{update,insert,delete}'::text[] loop
-            one := one || format($q$
-        %s feed_%s.tg_op = %L and feed_%2$s.tg_level = 'STATEMENT' then%4$s$q$, case when one = '' then 'if' else 'elsif' end, f.id, upper(op), coalesce(nullif(pgbell.shortcut(f, op, depends), ''), ' null;'));
-        end loop;
-        one := one || $q$
-        end if;
-$q$;
+    foreach op in array case when row_level then '{insert,update,delete}' else array[trg] end loop
+        -- INTO leaves old and new as they are, and large values in their place; a loop would copy them.
+        loops := loops || format(case when row_level then $q$
+            %s feed.op = %L then%s
+            into feed.scopes, feed.change;$q$
+            else $q$
+            for feed.scopes, feed.change in%3$s
+            loop%4$s
+            end loop;$q$ end,
+            case when loops = '' then 'if' else 'elsif' end, op, pgbell.changes(f, op, case when row_level then fn end, side, depends), each);
+    end loop;
+    if row_level then
+        loops := loops || format($q$
+            end if;
+            if %s.found then%s
+            end if;$q$, fn, each);
+    elsif kind = 'r' and f.durable then
+        select q.one, q.many into one, many from pgbell.shortcut(f, trg) q;
     end if;
 
-    -- Rows come in tg_level ROW for partitioned tables and the like; a plain table's only in replication.
-    foreach row_level in array case when kind = 'r' then '{false,true}' else '{true}' end::boolean[] loop
-        foreach op in array '{insert,update,delete}'::text[] loop
-            -- INTO leaves old and new as they are, and large values in their place; a loop would copy them.
-            loops := loops || format($q$
-        %s feed.op = %L%s then%s$q$,
-                case when loops = '' then 'if' else 'elsif' end, op, case when kind = 'r' then format(' and feed_%s.tg_level = %L', f.id, case when row_level then 'ROW' else 'STATEMENT' end) else '' end,
-                format(case when row_level then '%s
-            into feed.scopes, feed.change;
-            if feed_%s.found then%s
-            end if;'
-                else '
-            for feed.scopes, feed.change in%s
-            loop%3$s
-            end loop;' end,
-                    pgbell.changes(f, op, row_level, side, depends), f.id, each));
-        end loop;
-    end loop;
-
     return format($f$
-create or replace function pgbell.feed_%s() returns trigger
-language plpgsql stable security definer
+create or replace function pgbell.%s() returns trigger
+language plpgsql stable security definer%s%s
+as %L$f$,
+        fn,
+        case when one is null then $q$
 set search_path = pg_catalog, pg_temp
 set enable_nestloop = off -- a plan made for one row is kept, and used for a million
 set plan_cache_mode = force_generic_plan -- a custom one would take a copy of each large value
-set jit = off%s
-as %L$f$,
-        f.id,
-        case when kind <> 'r' then $q$
-set quote_all_identifiers = off$q$ else '' end
-        || case when exists (select from jsonb_each_text(f.types) t
+set jit = off$q$ else '' end || case when kind <> 'r' then $q$
+set quote_all_identifiers = off$q$ else '' end,
+        case when exists (select from jsonb_each_text(f.types) t
                 where t.value <> all ('{smallint,integer,bigint,uuid,boolean,text,character varying,character,name,numeric}'))
             then $q$
 set timezone = 'UTC' -- the text of a value must not depend on the writer's settings
@@ -1003,80 +1096,81 @@ set array_nulls = on$q$ else '' end,
 <<feed>>
 declare
     -- Without a default, which would take time even where it isn't needed.
-    op        text;
-    tbl       text;
-    origin    text;
-    scopes    text;      -- of one change, joined to the inside of a JSON array
-    change    text;      -- JSON; null: a column is not as it was when the table was attached
+    op        pg_catalog.text;
+    tbl       pg_catalog.text;
+    origin    pg_catalog.text;
+    scopes    pg_catalog.text;      -- of one change, joined to the inside of a JSON array
+    change    pg_catalog.text;      -- JSON; null: a column is not as it was when the table was attached
     told      boolean;   -- all of it, by a shortcut
-    changes   text[];
+    changes   pg_catalog.text[];
     size      integer;   -- of changes, in bytes
     heard     boolean;   -- there are changes
     unsure    boolean;   -- their order is not certain
-    bell      text;      -- scopes of all changes
+    bell      pg_catalog.text;      -- scopes of all changes
     seq       bigint;    -- null, and alive true, where a query asks: one without variables would get none, even if columns that are gone have become such
     part      integer;
     alive     boolean;
     restored  boolean;   -- from a dump: what the plans ask for tells nothing
-    templates text[];
-begin
-    <<columns>>
-    declare -- for names of columns that were dropped or renamed since
-%s
-    begin%s
-        feed.op := lower(feed_%s.tg_op collate "C");
+    templates pg_catalog.text[];
+    kept      pg_catalog.text[];    -- the writer's settings
+begin%s
+    <<rest>>
+    begin
+        feed.op := %s;
         feed.tbl := %s;
-        feed.origin := %s;
+        feed.origin := pgbell.origin();
         feed.templates := %L;
-        feed.restored := feed_%s.tg_relid <> %s;
+        feed.restored := %s.tg_relid <> %s;
         feed.alive := true;
         feed.changes := '{}';
         feed.size := 0;
         feed.heard := false;
         feed.unsure := false;
         feed.bell := '';
-        feed.part := 0;
-        if feed.op = 'truncate' then
-            perform pgbell.record_reset(feed.tbl, feed.templates, 'truncate', %L);
-            return null;
-        elsif %sfeed_%s.tg_level = 'ROW' and %s <> all (%L::oid[]) then -- a dump was restored: plans would not depend on the table
-            perform pgbell.record_reset(feed.tbl, feed.templates, 'restored', %L);
-            return null;
-        end if;
+        feed.part := 0;%s%s
+        <<columns>>
+        declare -- for names of columns that were dropped or renamed since
 %s
+        begin%s
+        end;
+        exit rest when not feed.heard;%s
+        if feed.unsure then
+            perform pgbell.record_reset(feed.tbl, feed.templates, 'order not certain', %L);
         end if;
-    end;
-    if not feed.heard then
-        return null;
-    end if;%s
-    if feed.unsure then
-        perform pgbell.record_reset(feed.tbl, feed.templates, 'order not certain', %L);
-    end if;
-    if pg_trigger_depth() > 1 then
-        perform set_config('pgbell.nested_%s', 'on', true);
-    end if;
+        if pg_trigger_depth() > 1 then
+            perform set_config('pgbell.nested_%s', 'on', true);
+        end if;
+    end;%s
     return null;
 end $body$,
-            (select string_agg(format('        %s pgbell.missing;', pgbell.quoted(a.attname)), e'\n' order by a.attnum)
+            case when one is not null then one || format($q$
+    if not exists (select from %s) then
+        return null;
+    end if;
+    feed.kept := pgbell.take_settings();$q$, case trg when 'delete' then 'old_rows' else 'new_rows' end) end,
+            case when row_level then format('lower(%s.tg_op collate "C")', fn) else quote_literal(trg) end,
+            pgbell.table_expression(f, fn), f.scopes, fn, f.target::oid,
+            case when row_level and kind = 'r' then $q$
+        exit rest when current_setting('session_replication_role') <> 'replica'; -- enabled by hand: the statement's triggers tell it$q$ else '' end
+            || case when row_level then format($q$
+        if %s <> all (%L::oid[]) then -- a dump was restored: plans would not depend on the table
+            perform pgbell.record_reset(feed.tbl, feed.templates, 'restored', %L);
+            exit rest;
+        end if;$q$, format(case kind when 'p' then 'pg_partition_root(%s.tg_relid)' else '%s.tg_relid' end, fn), members, f.durable) else '' end,
+            many,
+            (select string_agg(format('            %s pgbell.missing;', pgbell.quoted(a.attname)), e'\n' order by a.attnum)
                 from pg_attribute a where a.attrelid = f.target and a.attnum > 0 and not a.attisdropped and a.attgenerated <> 'v'),
-            one,
-            f.id,
-            pgbell.table_expression(f), pgbell.origin_expression(), f.scopes,
-            f.id, f.target::oid,
-            f.durable,
-            case kind when 'r' then format($q$feed_%s.tg_level = 'ROW' and current_setting('session_replication_role') <> 'replica' then -- enabled by hand: the statement's triggers have told it
-            return null;
-        elsif $q$, f.id) else '' end,
-            f.id, format(case kind when 'p' then 'pg_partition_root(feed_%s.tg_relid)' else 'feed_%s.tg_relid' end, f.id), members, f.durable,
             loops,
             case when f.durable then format($q$
-    if feed.changes <> '{}' then%s
-    end if;
-    feed.bell := pgbell.each_once(feed.bell);
-    perform pgbell.ring(feed.tbl, feed.op, feed.bell);$q$, flush)
+        if feed.changes <> '{}' then%s
+        end if;
+        feed.bell := pgbell.each_once(feed.bell);
+        perform pgbell.ring(feed.tbl, feed.op, feed.bell);$q$, flush)
             else format($q$
-    feed.unsure := feed.unsure or coalesce(current_setting('pgbell.nested_%s', true) = 'on', false);$q$, f.id) end,
-            f.durable, f.id
+        feed.unsure := feed.unsure or coalesce(current_setting('pgbell.nested_%s', true) = 'on', false);$q$, f.id) end,
+            f.durable, f.id,
+            case when one is not null then $q$
+    feed.told := pgbell.leave_settings(feed.kept);$q$ end
         ));
 end $generate$;
 -- +goose StatementEnd
@@ -1156,10 +1250,25 @@ declare
 begin
     for trg in
         select t.tgname, t.tgrelid::regclass as tbl from pg_trigger t
-        where t.tgfoid = to_regprocedure(format('pgbell.feed_%s()', f.id)) and t.tgparentid = 0
+        where t.tgfoid in (select p.oid from pgbell.feed_functions(f.id) p) and t.tgparentid = 0
             and format('%I on %s', t.tgname, t.tgrelid::regclass) <> all (kept)
     loop
         execute format('drop trigger %I on %s', trg.tgname, trg.tbl);
+    end loop;
+end $$;
+-- +goose StatementEnd
+
+-- Drops the functions of a feed except those of the triggers that are kept.
+-- +goose StatementBegin
+create function pgbell.drop_functions(f pgbell.feed, kept text[]) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    fn text;
+begin
+    for fn in select p.oid::regprocedure::text from pgbell.feed_functions(f.id) p where p.proname <> all (select format('feed_%s_%s', f.id, k.k) from unnest(kept) k (k)) loop
+        execute 'drop function ' || fn;
     end loop;
 end $$;
 -- +goose StatementEnd
@@ -1180,7 +1289,7 @@ begin
 end $$;
 -- +goose StatementEnd
 
--- Takes the triggers and the function of a feed away.
+-- Takes the triggers and the functions of a feed away.
 -- +goose StatementBegin
 create function pgbell.remove(f pgbell.feed) returns void
 language plpgsql
@@ -1188,7 +1297,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform pgbell.drop_triggers(f, '{}');
-    execute format('drop function if exists pgbell.feed_%s()', f.id);
+    perform pgbell.drop_functions(f, '{}');
     delete from pgbell.feed where id = f.id;
 end $$;
 -- +goose StatementEnd
@@ -1200,7 +1309,6 @@ language plpgsql stable security definer -- whoever may ask needs no right to wh
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    fn      oid := to_regprocedure(format('pgbell.feed_%s()', f.id));
     problem text;
 begin
     if not exists (select from pg_class c where c.oid = f.target) then
@@ -1227,13 +1335,13 @@ begin
     from (
         select w.tbl, w.name, ' is missing' as what
         from pgbell.wanted_triggers(f) w
-        left join pg_trigger t on t.tgrelid = w.tbl and t.tgname = w.name and t.tgfoid = fn
+        left join pg_trigger t on t.tgrelid = w.tbl and t.tgname = w.name and t.tgfoid = to_regprocedure(pgbell.feed_function(f.id, w.trg))
         where t.oid is null
         union all
         select t.tgrelid, t.tgname, case t.tgenabled when 'D' then ' is disabled' else ' was enabled otherwise than attached' end -- of a partition, too
         from pg_trigger t
         left join pgbell.wanted_triggers(f) w on t.tgrelid = w.tbl and t.tgname = w.name
-        where t.tgfoid = fn and t.tgenabled <> coalesce(w.enabled, 'A')
+        where t.tgfoid in (select p.oid from pgbell.feed_functions(f.id) p) and t.tgenabled <> coalesce(w.enabled, 'A')
     ) p;
     return coalesce('trigger ' || problem || ': attach the table again', 'ok');
 end $$;
@@ -1247,11 +1355,11 @@ end $$;
 -- fires only where statement triggers don't: in logical replication's apply
 -- (enabled R, see ALTER TABLE ... ENABLE REPLICA TRIGGER).
 create function pgbell.wanted_triggers(f pgbell.feed,
-    out tbl regclass, out name name, out definition text, out enabled "char") returns setof record
+    out tbl regclass, out trg text, out name name, out definition text, out enabled "char") returns setof record
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select t.t, format('pgbell_%s_%s', w.name, f.id)::name, w.definition, w.enabled
+    select t.t, w.trg, format('pgbell_%s_%s', w.trg, f.id)::name, w.definition, w.enabled
     from pgbell.kind(f.target) k (k), pgbell.tree(f.target) t (t), (values
         ('r', 'insert', 'after insert on %s referencing new table as new_rows for each statement', 'O'),
         ('r', 'update', 'after update on %s referencing old table as old_rows new table as new_rows for each statement', 'O'),
@@ -1260,7 +1368,7 @@ as $$
         ('p', 'row', 'after insert or update or delete on %s for each row', 'A'),
         ('i', 'row', 'after insert or update or delete on %s for each row', 'A'),
         (null, 'truncate', 'after truncate on %s for each statement', 'A')
-    ) w (kind, name, definition, enabled)
+    ) w (kind, trg, definition, enabled)
     where w.kind is null or w.kind = k.k::text and (k.k = 'i' or t.t = f.target)
 $$;
 
@@ -1288,6 +1396,7 @@ declare
     att     record;
     names   text[] := '{}';
     trg     record;
+    fn      text;
     missed  boolean := false; -- those who listen may have missed something, or will
 begin
     select c.* into cls from pg_class c where c.oid = target;
@@ -1398,14 +1507,16 @@ begin
         where x.id = f.id;
     end if;
 
-    execute pgbell.generate(f);
-    execute format('alter function pgbell.feed_%s() owner to %I', f.id, owner);
-    perform pgbell.close_to_all('function', format('pgbell.feed_%s()', f.id), p.proacl, p.proowner)
-    from pg_proc p where p.oid = to_regprocedure(format('pgbell.feed_%s()', f.id));
     perform pgbell.drop_triggers(f, array(select format('%I on %s', w.name, w.tbl) from pgbell.wanted_triggers(f) w));
+    for fn in select distinct w.trg from pgbell.wanted_triggers(f) w loop
+        execute pgbell.generate(f, fn);
+        execute format('alter function %s owner to %I', pgbell.feed_function(f.id, fn), owner);
+    end loop;
+    perform pgbell.drop_functions(f, array(select w.trg from pgbell.wanted_triggers(f) w));
+    perform pgbell.close_to_all('function', p.oid::regprocedure::text, p.proacl, p.proowner) from pgbell.feed_functions(f.id) p;
     for trg in select * from pgbell.wanted_triggers(f) loop
-        execute format('create or replace trigger %I %s execute function pgbell.feed_%s()',
-            trg.name, format(trg.definition, pgbell.table_name(trg.tbl)), f.id);
+        execute format('create or replace trigger %I %s execute function %s',
+            trg.name, format(trg.definition, pgbell.table_name(trg.tbl)), pgbell.feed_function(f.id, trg.trg));
         execute format('alter table %s enable %s trigger %I', pgbell.table_name(trg.tbl),
             case trg.enabled when 'R' then 'replica' when 'A' then 'always' else '' end, trg.name);
     end loop;
@@ -1468,7 +1579,7 @@ begin
         raise exception 'scope "%..." is longer than 256 bytes', left(scope, 40) using errcode = 'invalid_parameter_value';
     end if;
     perform pgbell.record(nextval('pgbell.journal_seq'), 0, null, 'publish',
-        left(nullif(current_setting('pgbell.origin', true), ''), 256),
+        pgbell.origin(),
         json_build_array(json_build_object('scopes', array[canonical], 'audience', array_remove(audience, null), 'data', data))::text);
     perform pgbell.ring(null, 'publish', canonical);
 end $$;
@@ -1516,14 +1627,10 @@ end $$;
 drop view pgbell.feeds;
 -- +goose StatementBegin
 do $$
-declare
-    fn regprocedure;
 begin
-    for fn in select p.oid from pg_proc p where p.pronamespace = 'pgbell'::regnamespace loop
-        execute format('drop function %s', fn);
-    end loop;
+    execute (select 'drop function ' || string_agg(p.oid::regprocedure::text, ', ') from pg_proc p where p.pronamespace = 'pgbell'::regnamespace);
 end $$;
 -- +goose StatementEnd
 drop type pgbell.missing;
-drop table pgbell.feed, pgbell.detached, pgbell.journal, pgbell.journal_state, pgbell.incarnation, pgbell.waiting;
+drop table pgbell.feed, pgbell.detached, pgbell.journal_0, pgbell.journal_1, pgbell.journal, pgbell.journal_state, pgbell.incarnation, pgbell.waiting;
 drop sequence pgbell.journal_seq, pgbell.journal_slot, pgbell.armed_until;

@@ -168,7 +168,7 @@ func (x *explainer) fires(ctx context.Context) error {
 	return x.tx.QueryRow(ctx, `
 		select array(select o.op from (values (1, 'insert', 4), (2, 'update', 16), (3, 'delete', 8)) o (i, op, bit)
 			where not exists (select from pg_trigger t where t.tgrelid = $2 and t.tgenabled in ('O', 'A') and t.tgtype & o.bit <> 0
-				and t.tgfoid = to_regprocedure(format('pgbell.feed_%s()', $1::int)))
+				and t.tgfoid in (select p.oid from pgbell.feed_functions($1) p))
 			order by o.i)`, x.feed, x.tableoid).Scan(&x.Silent)
 }
 
@@ -178,7 +178,7 @@ func (x *explainer) evaluate(ctx context.Context) error {
 	var changes string
 	var scopes, literals, columns, audience []string
 	err := x.tx.QueryRow(ctx, `
-		select pgbell.changes(f, 'delete', false, pgbell.side(f), 'true'),
+		select pgbell.changes(f, 'delete', null, pgbell.side(f), 'true'),
 			array(select pgbell.scope_expression(f, t.t) from unnest(f.scopes) with ordinality t (t, i) order by t.i),
 			array(select format('%L::jsonb || jsonb_build_array(%s)',
 					(select jsonb_agg(jsonb_build_object('text', l.l, 'column', p.columns[l.i])) from unnest(p.literals) with ordinality l (l, i)),
@@ -196,7 +196,7 @@ func (x *explainer) evaluate(ctx context.Context) error {
 		return err
 	}
 	if err := exec(ctx, x.tx, `select set_config(split_part(c, '=', 1), substr(c, strpos(c, '=') + 1), true)
-		from pg_proc p, unnest(p.proconfig) c where p.oid = to_regprocedure(format('pgbell.feed_%s()', $1::int))`, x.feed); err != nil {
+		from pg_proc p, unnest(p.proconfig) c where p.oid = to_regprocedure(pgbell.feed_function($1, 'row'))`, x.feed); err != nil {
 		return err
 	}
 	var values []*string

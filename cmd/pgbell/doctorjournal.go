@@ -39,7 +39,7 @@ func checkJournal(ctx context.Context, conn *pgx.Conn) ([]finding, error) {
 		age  time.Duration
 	)
 	err := conn.QueryRow(ctx, `
-		select pg_size_pretty((select sum(pg_total_relation_size(relid)) from pg_partition_tree('pgbell.journal'))),
+		select pg_size_pretty(pg_total_relation_size('pgbell.journal_0') + pg_total_relation_size('pgbell.journal_1')),
 			clock_timestamp() - coalesce((select min(j.at) from pgbell.journal j), clock_timestamp())`).Scan(&size, &age)
 	if err != nil {
 		return nil, err
