@@ -97,7 +97,7 @@ func (t *tcp) tryRead(fd uintptr) bool {
 // send may be called beside Read, but not beside Close: it asks nobody for the file.
 func (t *tcp) send(b []byte) int {
 	for {
-		n, err := syscall.Write(t.fd, b)
+		n, err := write(t.fd, b)
 		if err != syscall.EINTR {
 			return max(n, 0)
 		}

@@ -1,0 +1,7 @@
+//go:build unix && !linux
+
+package sse
+
+import "syscall"
+
+func write(fd int, b []byte) (int, error) { return syscall.Write(fd, b) }
