@@ -103,7 +103,7 @@ func (p *pace) wait(tick time.Duration) time.Duration {
 	if p.found {
 		p.gap = 0
 	}
-	// Not reading more than half of the time.
-	p.gap = min(max(p.gap, pollLeast, p.took), most)
+	// Not reading more than a quarter of the time.
+	p.gap = min(max(p.gap, pollLeast, 3*p.took), most)
 	return p.gap
 }
