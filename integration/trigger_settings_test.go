@@ -94,3 +94,46 @@ func TestTriggerDatabaseOfAnyLocaleAndEncoding(t *testing.T) {
 		})
 	}
 }
+
+// What a trigger sets for a while is as it was afterwards, however the writer had set
+// it, and is so once the transaction has ended.
+func TestTriggerLeavesTheWritersSettings(t *testing.T) {
+	d := newTriggerDB(t)
+	d.exec(`create table t (id int primary key, n int); select pgbell.attach('t', array['t', 'n:{n}']);
+		create function fill() returns text set search_path = public, pg_catalog set enable_nestloop = off language plpgsql as
+			$$ begin update t set n = n + 1; return current_setting('search_path') || current_setting('enable_nestloop') || current_setting('jit'); end $$`)
+	conn := d.connect()
+	const settings = `select concat_ws(' / ', current_setting('search_path'), current_setting('enable_nestloop'), current_setting('plan_cache_mode'), current_setting('jit'))`
+	shows := func(when, want string) {
+		t.Helper()
+		var got string
+		if err := conn.QueryRow(t.Context(), settings).Scan(&got); err != nil || got != want {
+			t.Errorf("%s: %q, want %q: %v", when, got, want, err)
+		}
+	}
+	d.execOn(conn, `set search_path = "$user", public`, `set jit = on`)
+	const own = `"$user", public / on / auto / on`
+	const many = `insert into t select g, 0 from generate_series(1, 700) g; update t set n = n + 1; update t set n = 7 where id < 3; delete from t where id = 5`
+	d.execOn(conn, many)
+	shows("after a bulk write", own)
+	d.execOn(conn, `begin; set local search_path = public; set local enable_nestloop = off`, `update t set n = n + 1`)
+	shows("set local", `public / off / auto / on`)
+	d.execOn(conn, `savepoint s; set local plan_cache_mode = force_custom_plan; update t set n = n + 1`)
+	shows("in a savepoint", `public / off / force_custom_plan / on`)
+	if err := tryExec(t.Context(), conn, `update t set id = 1, n = 1`); err == nil {
+		t.Error("no error")
+	}
+	d.execOn(conn, `rollback to s`)
+	shows("rolled back to it", `public / off / auto / on`)
+	d.execOn(conn, `commit`)
+	shows("after it", own)
+	d.execOn(conn, `begin; set enable_nestloop = off; update t set n = n + 1; commit`)
+	shows("set in a transaction", `"$user", public / off / auto / on`)
+	d.execOn(conn, `begin; set jit = off; update t set n = n + 1; rollback; reset enable_nestloop`)
+	shows("set in one that was rolled back", own)
+	var within string
+	if err := conn.QueryRow(t.Context(), `select fill()`).Scan(&within); err != nil || within != `public, pg_catalogoffon` {
+		t.Errorf("in a function: %q %v", within, err)
+	}
+	shows("after a function", own)
+}
