@@ -6,15 +6,15 @@
 --   scopes      percent-encoding and scope templates
 --   bell        the notification, the reset
 --   feeds       the attached tables
---   generator   one trigger function per feed, of static SQL
+--   generator   a function for each trigger of a feed, of static SQL
 --   attach      attach, detach, the view feeds
 --   publish     an app's own event
 --   disconnect  the end of a user's streams
 --
--- What runs inside a user's write is the function that the generator makes, and
--- what that calls: pgbell.scope_value, .percent_encode, .tell, .record, .place,
--- .record_reset, .armed and .ring. Keep those short: their cost is the writer's, and
--- so are their errors.
+-- What runs inside a user's write is a function that the generator makes, and what
+-- that calls: pgbell.scope_value, .percent_encode, .origin, .tell, .record, .place,
+-- .record_reset, .armed, .ring, .take_settings and .leave_settings. Keep those short:
+-- their cost is the writer's, and so are their errors.
 
 -- +goose Up
 
@@ -615,10 +615,9 @@ end $$;
 -- What is asked of each column that a feed names, in SQL that is pinned, by its bare
 -- name: that of a column which is gone falls back to a variable of type pgbell.missing.
 -- (Behind an alias, 'n.', it doesn't: that is for where all columns are known to be as
--- they were.) None
--- of it may fail, whatever the row holds and whatever became of the column's type.
--- And none may cast: what a cast does is up to the owner of the type, and here it
--- would be done with the rights of pgbell's owner. concat asks the type's output
+-- they were.) None of it may fail, whatever the row holds and whatever became of the
+-- column's type. And none may cast: what a cast does is up to the owner of the type, and
+-- here it would be done with the rights of pgbell's owner. concat asks the type's output
 -- function; to_json casts types that are not built in, and sees only those that are.
 --   same   whether the column's type is as it was
 --   fits   whether its value is not too long to be looked at; null: it is not
@@ -747,8 +746,8 @@ $$;
 
 -- The query that gives the changes of one statement, or of one row: the scopes
 -- that hear of it, for the bell, and the change in JSON, null if a column is not
--- as it was. What to select from are the transition tables; for a row old and new
--- of the function fn.
+-- as it was. What to select from are the transition tables where fn is null, else
+-- old and new of that function.
 -- +goose StatementBegin
 create function pgbell.changes(f pgbell.feed, op text, fn text, side text, depends text) returns text
 language plpgsql stable
@@ -787,7 +786,7 @@ begin
         where a.attrelid = f.target and a.attnum > 0 and not a.attisdropped and a.attgenerated <> 'v'
     ) c;
     -- A whole row may be too large for one value, at the latest once it's decompressed; such a one counts as changed.
-    side := case when fn <> '' then format('0 as i, %s as size, ', size)
+    side := case when fn is not null then format('0 as i, %s as size, ', size)
             else format('row_number() over () as i, case when pgbell.has_column(%s, %s)%s then case when %s < 3000000 then row(t.*)::record else row(random())::record end end as r, ',
                 f.target::oid, (select c.relnatts + 1 from pg_class c where c.oid = f.target), gone, size) end
         || side || coalesce(cols, '');
@@ -802,10 +801,10 @@ begin
                     or (x.old_scopes <> '' or x.scopes <> '') and (x.counts or %s))$q$,
         who || $q$ || ',"changed":[' || coalesce('"' || nullif(x.changed, '') || '"', '') || ']'$q$ || data
             || format($q$ || case when %s then ',"old":' || $q$, moved) || replace(who, 'x.', 'x.old_') || $q$ || '}' else '' end || '}'$q$,
-        case when fn <> '' then '' else ', o.r as old_r' end,
+        case when fn is not null then '' else ', o.r as old_r' end,
         differ, case when f.columns is null then 'true' else coalesce(counts, 'false') end,
         side, olds, side, news, depends,
-        case when fn <> '' then format('case when x.size < 500000000 then %s.old *<> %1$s.new else true end', fn) else 'feed.restored or x.old_r *<> x.r' end, moved);
+        case when fn is not null then format('case when x.size < 500000000 then %s.old *<> %1$s.new else true end', fn) else 'feed.restored or x.old_r *<> x.r' end, moved);
 end $$;
 -- +goose StatementEnd
 
