@@ -2,6 +2,7 @@ package integration
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -56,6 +57,32 @@ func TestTriggerRotationGoesStepByStep(t *testing.T) {
 		t.Errorf("%s records are left", got)
 	}
 	d.expect(`insert into t values (3)`, `insert t public.t {"id":3}`)
+}
+
+// Whatever writes to the journal writes to the slot whose turn it is: what got into the
+// other would go with what is truncated there.
+func TestTriggerRotationTakesAllWritersAlong(t *testing.T) {
+	d := newRotating(t)
+	d.exec(`insert into t values (0)`)
+	for slot := 1; slot >= 0; slot-- {
+		d.rotates("switched")
+		for _, statement := range []string{
+			`insert into t values (1)`, `update t set id = 7 where id = 1`, `delete from t where id = 7`, // one row, moved too
+			`insert into t select generate_series(10, 999)`, `delete from t`, `truncate t`,
+			`select pgbell.publish('a')`, `select pgbell.disconnect('ann')`, `select pgbell.attach('t', array['t'])`,
+		} {
+			const count = `(select count(*) from pgbell.journal where tableoid = 'pgbell.journal_%d'::regclass)`
+			counts := func() [2]string {
+				return [2]string{d.ask(fmt.Sprintf(count, slot)), d.ask(fmt.Sprintf(count, 1-slot))}
+			}
+			before := counts()
+			d.exec(statement)
+			if after := counts(); after[0] == before[0] || after[1] != before[1] {
+				t.Errorf("%s: from %v to %v records in the slot that is written and the other", statement, before, after)
+			}
+		}
+		d.rotates("waiting for transactions", "resting", "truncated")
+	}
 }
 
 // A transaction that may have written to a slot keeps it from its rest, however long
