@@ -218,7 +218,7 @@ func TestCloseRacingEmitsEndsCleanly(t *testing.T) {
 
 // Row 18.
 func TestSubscribeRacingCloseEndsCleanly(t *testing.T) {
-	b := newBus(t, bus.Config{})
+	b := newBus(t, bus.Config{QueueSize: 500}) // room for all, however long one waits for its turn
 	together(20, func(i int) {
 		for range 50 {
 			switch i % 4 {
