@@ -337,6 +337,19 @@ as $$
     from (select u.u, min(u.i) from unnest(string_to_array(scopes, '","')) with ordinality u (u, i) group by u.u) s (s, i)
 $$;
 
+-- IS DISTINCT FROM and NULLIF where names are pinned: Postgres puts the body, whose
+-- operators are the system's, in place of the call. Texts are compared byte by byte.
+create function pgbell.differs(a smallint, b smallint) returns boolean language sql immutable return a is distinct from b;
+create function pgbell.differs(a integer, b integer) returns boolean language sql immutable return a is distinct from b;
+create function pgbell.differs(a bigint, b bigint) returns boolean language sql immutable return a is distinct from b;
+create function pgbell.differs(a uuid, b uuid) returns boolean language sql immutable return a is distinct from b;
+create function pgbell.differs(a boolean, b boolean) returns boolean language sql immutable return a is distinct from b;
+create function pgbell.differs(a date, b date) returns boolean language sql immutable return a is distinct from b;
+create function pgbell.differs(a timestamp, b timestamp) returns boolean language sql immutable return a is distinct from b;
+create function pgbell.differs(a timestamptz, b timestamptz) returns boolean language sql immutable return a is distinct from b;
+create function pgbell.differs(a text, b text) returns boolean language sql immutable return a is distinct from b collate "C";
+create function pgbell.some(value text) returns text language sql immutable return nullif(value, '');
+
 -- What a client may skip the echo of its own write by.
 create function pgbell.origin() returns text
 language sql stable
@@ -400,24 +413,19 @@ begin
 end $$;
 -- +goose StatementEnd
 
--- Tells of the one row that a statement changed: scopes and changed as the insides of
--- JSON arrays, who and data as members of the change, null where there are none.
--- Nothing if nobody hears of it or nothing changed.
+-- Tells of the one row that a statement changed, in JSON: scopes is the inside of an
+-- array, rest and changed are what comes after it. Not called, STRICT, where one is null.
 -- +goose StatementBegin
-create function pgbell.tell(tbl text, op text, scopes text, who text, changed text, data text) returns boolean
-language plpgsql
+create function pgbell.tell(changed text, tbl text, op text, scopes text, rest text) returns boolean
+language plpgsql strict
 as $$
 begin
-    if scopes operator(pg_catalog.=) '' or changed operator(pg_catalog.=) '' then
-        return true;
-    elsif pg_catalog.pg_sequence_last_value('pgbell.journal_slot') operator(pg_catalog.=) 1 then
+    if pg_catalog.pg_sequence_last_value('pgbell.journal_slot') operator(pg_catalog.=) 1 then
         insert into pgbell.journal_1 (seq, tbl, op, origin, changes)
-        values (pg_catalog.nextval('pgbell.journal_seq'), tell.tbl, tell.op, pgbell.origin(), pg_catalog.concat('[{"scopes":["', scopes, '"],', who,
-            ',"changed":["' operator(pg_catalog.||) changed operator(pg_catalog.||) '"]', ',"data":' operator(pg_catalog.||) data, '}]'));
+        values (pg_catalog.nextval('pgbell.journal_seq'), tell.tbl, tell.op, pgbell.origin(), '[{"scopes":["' operator(pg_catalog.||) scopes operator(pg_catalog.||) rest operator(pg_catalog.||) changed);
     else
         insert into pgbell.journal_0 (seq, tbl, op, origin, changes)
-        values (pg_catalog.nextval('pgbell.journal_seq'), tell.tbl, tell.op, pgbell.origin(), pg_catalog.concat('[{"scopes":["', scopes, '"],', who,
-            ',"changed":["' operator(pg_catalog.||) changed operator(pg_catalog.||) '"]', ',"data":' operator(pg_catalog.||) data, '}]'));
+        values (pg_catalog.nextval('pgbell.journal_seq'), tell.tbl, tell.op, pgbell.origin(), '[{"scopes":["' operator(pg_catalog.||) scopes operator(pg_catalog.||) rest operator(pg_catalog.||) changed);
     end if;
     if pgbell.armed() then -- asked here, too: it takes time to begin a longer expression, whether it's needed or not
         perform pgbell.ring(tbl, op, scopes);
@@ -625,8 +633,9 @@ end $$;
 --   txt    its text, null if that is too long for a scope and a user id: 1024 bytes, 4 more as stored
 --   js     its JSON
 --   users  the user ids in it, as the inside of a JSON array
+--   filled whether it was NOT NULL when the table was attached; it may not be any more
 create function pgbell.columns(f pgbell.feed, alias text default '',
-    out name text, out same text, out fits text, out safe boolean, out txt text, out js text, out users text) returns setof record
+    out name text, out same text, out fits text, out safe boolean, out txt text, out js text, out users text, out filled boolean) returns setof record
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -658,7 +667,8 @@ as $$
             when list then $q$(select string_agg(to_json(u.u)::text, ',')
                     from unnest(case when %2$s and num_nulls(%1$s) = 0 then concat(%1$s) end::text[]) u (u) where octet_length(u.u) <= 1024)$q$
             when safe then $q$'"' || %3$s || '"'$q$
-            else 'to_json(%3$s)::text' end), q, same, txt)
+            else 'to_json(%3$s)' end), q, same, txt),
+        exists (select from pg_attribute a where a.attrelid = f.target and a.attname = name and a.attnotnull)
     from texts
 $$;
 
@@ -700,25 +710,65 @@ as $$
     from unnest(f.scopes) with ordinality t (t, i)
 $$;
 
--- The audience of a row in SQL, as JSON: null, or an array of user ids.
-create function pgbell.audience_expression(f pgbell.feed, alias text default '') returns text
+-- Text in SQL, of what is in turns a literal and an expression, the first and the last
+-- a literal. An expression that is null is left out.
+create function pgbell.concat_expression(parts text[]) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select format(pgbell.pinned('concat(%s) collate "C"'), string_agg(case when p.i % 2 = 1 then quote_literal(p.p) else p.p end, ', ' order by p.i))
+    from unnest(parts) with ordinality p (p, i) where p.p <> ''
+$$;
+
+-- One such text after the other.
+create function pgbell.joined(a text[], b text[]) returns text[]
+language sql immutable
+as $$ select a[:cardinality(a) - 1] || (a[cardinality(a)] || b[1]) || b[2:] $$;
+
+-- The audience of a row as JSON: null, or an array of user ids.
+create function pgbell.audience_parts(f pgbell.feed, alias text default '') returns text[]
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select case when f.audience is null then pgbell.pinned('null::text') else
-        format(pgbell.pinned(case when count(*) = 1 then $q$concat('[', %s, ']') collate "C"$q$ else $q$concat('[', array_to_string(array[%s]::text[], ','), ']') collate "C"$q$ end),
-            string_agg(c.users, ', ')) end
+    select case when f.audience is null then '{"null"}' when count(*) = 0 then '{[]}' else array['[', case when count(*) = 1 then string_agg(c.users, '')
+        else format(pgbell.pinned($q$array_to_string(array[%s], ',')$q$), string_agg(format(pgbell.pinned('(%s)::text'), c.users), ', ')) end, ']'] end
     from pgbell.columns(f, alias) c
     where c.name = any (f.audience)
 $$;
 
--- The key of a row in SQL, as JSON.
-create function pgbell.key_expression(f pgbell.feed, alias text default '') returns text
+create function pgbell.audience_expression(f pgbell.feed, alias text default '') returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$ select case when f.audience is null then pgbell.pinned('null::text') else pgbell.concat_expression(pgbell.audience_parts(f, alias)) end $$;
+
+-- The key of a row as JSON; there must be one.
+create function pgbell.key_parts(f pgbell.feed, alias text default '') returns text[]
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select format(pgbell.pinned(case when count(*) = 0 then 'null::text' else $q$concat('{', %s, '}') collate "C"$q$ end), string_agg(format('%L, %s', to_json(k.k) || ':', c.js), $q$, ',', $q$ order by k.i))
-    from unnest(f.key) with ordinality k (k, i) join pgbell.columns(f, alias) c on c.name = k.k
+    select array_agg(v.v order by k.i, v.i) || '}'::text
+    from unnest(f.key) with ordinality k (k, i) join pgbell.columns(f, alias) c on c.name = k.k,
+        lateral (values (1, case k.i when 1 then '{' else ',' end || to_json(k.k) || ':'), (2, c.js)) v (i, v)
+$$;
+
+create function pgbell.key_expression(f pgbell.feed, alias text default '') returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$ select case when f.key = '{}' then pgbell.pinned('null::text') else pgbell.concat_expression(pgbell.key_parts(f, alias)) end $$;
+
+-- The same where that is quick, for who goes another way where it's null: it is where
+-- there are none, and where a column of the table that was NOT NULL is null now.
+create function pgbell.quick_scopes(f pgbell.feed, alias text) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select format(pgbell.pinned(case when (array_agg(t.filled order by t.i))[1] then '(%s)' when bool_or(t.filled) then 'substr(%s, 4)' else 'pgbell.some(substr(%s, 4))' end || ' collate "C"'),
+        string_agg(format(pgbell.pinned(case when t.i = 1 and t.filled then '%s' when t.filled then $q$('","' || %s)$q$ else $q$coalesce('","' || %s, '')$q$ end), t.e), pgbell.pinned(' || ') order by t.i))
+    from (
+        select t.i, pgbell.scope_expression(f, t.t, alias) as e,
+            not exists (select from unnest((pgbell.parse_template(t.t)).columns) u (u) join pgbell.columns(f, alias) c on c.name = u.u where not c.filled) as filled
+        from unnest(f.scopes) with ordinality t (t, i)
+    ) t
 $$;
 
 -- The payload columns of a row in SQL, as JSON, without values that are too long.
@@ -812,7 +862,11 @@ end $$;
 -- attached, so that no care is needed for what is gone, and in which no other trigger
 -- has a part. What they don't return from is left to pgbell.changes and its loop.
 --   one    for one row, unless an update moves it: what most statements are, at a third of the cost.
---     As much as can be is done in one query and one call, for what costs is to begin one.
+--     As much as can be is done in one query and one call, for what costs is to begin one,
+--     step of its expressions by step. Hence the order, too: changed is the first of them, since
+--     a transition table whose columns are asked for in their own order is read without a
+--     projection; and whether there is a second row is asked in a query without a sublink,
+--     which Postgres would look through for tables to lock, each time.
 --     It pins all its names, and has no variables in queries, for which a plan could be made anew
 --   many   for an update of more than 500 rows, at half of it: old and new are joined by the key.
 --     If each finds its other, no key has changed, since two rows can't have the same
@@ -832,9 +886,14 @@ declare
     same    text;  -- whether all columns are as they were
     differ  text;  -- names of those that an update changed
     others  text;  -- of those that are not in moves
+    differences text; -- whether there is one
     counts  text;  -- whether one is among those that count
     moves   text;  -- whether one is among those that scopes, audience and key are made of, so that it may move the row
     keys    text;  -- whether two rows have the same key; null if that can't be asked for sure
+    tables  text;
+    parts   text[]; -- of the JSON: what comes after the scopes
+    changed text;   -- and the rest of it; null if the update moves the row, or changes nothing that counts
+    told    text;   -- whether somebody is to hear of the row
 begin
     if op = 'delete' and pgbell.deferrable_key(f.target) then
         return;
@@ -844,15 +903,14 @@ begin
                 coalesce(string_agg(format('case when %s then %L end', c.differs, substr(to_json(c.name)::text, 2, length(to_json(c.name)::text) - 2)), ', ' order by c.i), 'null')),
             format(pgbell.pinned(case when count(*) < 90 then $q$concat_ws('","', %s)$q$ else $q$array_to_string(array[%s]::text[], '","')$q$ end),
                 coalesce(string_agg(format('case when %s then %L end', c.differs, substr(to_json(c.name)::text, 2, length(to_json(c.name)::text) - 2)), ', ' order by c.i) filter (where c.name <> all (names)), 'null')),
+            coalesce(string_agg(c.differs, ' or ' order by c.i), 'false'),
             coalesce(string_agg(c.differs, ' or ' order by c.i) filter (where c.name = any (f.columns)), (f.columns is null)::text),
             coalesce(string_agg(c.differs, ' or ' order by c.i) filter (where c.name = any (names)), 'false'),
             string_agg(c.equals, ' and ') filter (where c.name = any (f.key))
-        into same, differ, others, counts, moves, keys
+        into same, differ, others, differences, counts, moves, keys
         from (
             select a.attname::text as name, a.attnum as i, b.b as base,
-                format(pgbell.pinned(case when k.plain then '((o.%s = n.%1$s) is not true and not (o.%1$s is null and n.%1$s is null))'
-                    when k.text then '((o.%s = n.%1$s collate "C") is not true and not (o.%1$s is null and n.%1$s is null))'
-                    else 'row(o.%s)::record *<> row(n.%1$s)::record' end), pgbell.quoted(a.attname)) as differs,
+                format(pgbell.pinned(case when k.plain or k.text then 'pgbell.differs(o.%s, n.%1$s)' else 'row(o.%s)::record *<> row(n.%1$s)::record' end), pgbell.quoted(a.attname)) as differs,
                 format(case when k.plain then 'o.%s = n.%1$s' when k.text then 'o.%s collate "C" = n.%1$s collate "C"' else 'false' end, pgbell.quoted(a.attname)) as equals
             from pg_attribute a, pgbell.base_type(a.atttypid) b (b),
                 lateral (select b.b = any ('{smallint,integer,bigint,uuid,boolean,date,timestamp,timestamptz}'::regtype[]) as plain,
@@ -866,25 +924,36 @@ begin
 
     alone := format(pgbell.pinned($q$%s and pg_trigger_depth() = 1 and coalesce(current_setting('pgbell.nested_%s', true), '') <> 'on' and pgbell.intact(%s, %L, %L)$q$),
         depends, f.id, f.target::oid, pgbell.feed_function(f.id, op), same);
+    parts := array['"],"audience":'];
+    tables := case op when 'insert' then 'new_rows n' when 'delete' then 'old_rows o' else 'old_rows o, new_rows n' end;
+    told := format(pgbell.pinned($q$(%s <> '')$q$), pgbell.scopes_expression(f, alias));
+    parts := pgbell.joined(parts, pgbell.audience_parts(f, alias));
+    if f.key <> '{}' then
+        parts := pgbell.joined(pgbell.joined(parts, array[',"key":']), pgbell.key_parts(f, alias));
+    end if;
+    changed := case when f.payload <> '{}' then format(pgbell.pinned($q$',"data":' || %s || '}]'$q$), pgbell.data_expression(f, alias)) else $q$'}]'$q$ end;
+    if op = 'update' then
+        told := format(pgbell.pinned($q$(%s) and (%s or %s <> '')$q$), case when f.columns is null then differences else counts || ' or ' || moves end, told, pgbell.scopes_expression(f, 'o.'));
+        parts := pgbell.joined(parts, array[',"changed":["']);
+        changed := format(pgbell.pinned($q$case when %s or not (%s) then null else pgbell.some(%s) || ('"]' || %s) end$q$), moves, counts, others, changed);
+    end if;
     one := format($q$
-    if %s and not exists (select from %s offset 1) then
-        select pgbell.tell(pgbell.name_of(%s), %L, %s, %s, %s, %s)
-        from %s
-        where %s and %s%s
-        into feed.told;
-        if feed.told then
-            return null;
+    if %s then
+        perform from %s limit 1 offset 1;
+        if not found then
+            select pgbell.tell(%s, pgbell.name_of(%s), %L, %s, %s)
+            from %s
+            where %s and %s
+            into feed.told;
+            if feed.told then
+                return null;
+            elsif found and not exists (select from %s where %s) then -- nobody is to hear of it
+                return null;
+            end if;
         end if;
     end if;$q$,
-        alone, rows, f.target::oid, op, pgbell.scopes_expression(f, alias),
-        format(pgbell.pinned('concat(%s)'), concat_ws(', ',
-            case when f.audience is null then $q$'"audience":null'$q$ else $q$'"audience":', $q$ || pgbell.audience_expression(f, alias) end,
-            $q$',"key":', $q$ || case when f.key <> '{}' then pgbell.key_expression(f, alias) end)),
-        case when op <> 'update' then 'null' when f.columns is null then others else format('case when %s then %s else %L end', counts, others, '') end,
-        case when f.payload <> '{}' then pgbell.data_expression(f, alias) else 'null' end,
-        case op when 'insert' then 'new_rows n' when 'delete' then 'old_rows o' else 'old_rows o, new_rows n' end,
-        depends, sound, case when op = 'update' then format(' and not (%s)', moves) else '' end);
-
+        alone, rows, changed, f.target::oid, op, pgbell.quick_scopes(f, alias), pgbell.concat_expression(parts),
+        tables, depends, sound, tables, told);
     if op = 'update' and f.payload is null and not exists (select from pgbell.columns(f) c where c.fits is not null) and keys is not null and not pgbell.deferrable_key(f.target) then
         many := format($q$
             if %10$s and exists (select from new_rows offset 500) then

@@ -18,7 +18,7 @@ const nobody = "nobody"
 
 // triggerMutants break what the triggers write.
 var triggerMutants = []mutant{
-	{"trigger", "BYTES", edited("docs", "coalesce(x.audience, 'null')", "'null'", `'"audience":', `, `'"audience":null,"others":', `)},
+	{"trigger", "BYTES", edited("docs", "coalesce(x.audience, 'null')", "'null'", `'"],"audience":[', `, `'"],"audience":null,"others":[', `)},
 	{"row triggers without audience", "BYTES", edited("parts", "coalesce(x.audience, 'null')", "'null'")},
 	{"notifications without audience", "BYTES", edited("quick", "coalesce(x.audience, 'null')", "'null'")},
 	{"both sides are for the new owner", "LOST", edited("", "coalesce(x.old_audience, 'null')", "coalesce(x.audience, 'null')")},
