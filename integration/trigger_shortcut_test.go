@@ -55,6 +55,9 @@ func TestTriggerShortcutsTellTheSame(t *testing.T) {
 		"values for sure":               {columns: `id int primary key, p int not null, owner text not null, n int, doc json`, feed: `array['p:{p}', 't:{id}', 'o:{owner}'], audience => '{owner}'`},
 		"values for sure at first":      {columns: `id int primary key, p int not null, owner text, n int, doc json`, feed: `array['p:{p}', 'o:{owner}', 't'], audience => '{owner}'`},
 		"values for sure at last":       {columns: `id int primary key, p int, owner text, n int, doc json`, feed: `array['p:{p}', 'o:{owner}', 't:{id}']`},
+		"scopes of two texts":           {columns: `id int primary key, p int, owner text, n int, boss varchar default 'x/y', doc json`, feed: `array['{owner}/{boss}', 't:{owner}', 'q:{p}/{owner}']`},
+		"scopes of two sure texts":      {columns: `id int primary key, p int not null, owner varchar not null, n int, boss text not null default '..z', doc json`, feed: `array['o:{owner}/{boss}', 'q:{p}/{owner}'], audience => '{boss,owner}'`},
+		"scopes that may be reserved":   {columns: `id int primary key, p int, owner text, n int, doc json`, feed: `array['{owner}', 'rea{owner}', 't']`},
 		"sure when it was attached": {
 			columns: `id int primary key, p int not null, owner text not null, n int, doc json`, feed: `array['p:{p}', 't:{id}', 'o:{owner}'], audience => '{owner}'`,
 			then: `alter table %s drop constraint %s_pkey, alter id drop not null, alter p drop not null, alter owner drop not null`,
@@ -87,8 +90,8 @@ func TestTriggerShortcutsTellTheSame(t *testing.T) {
 				}
 			}
 			for _, set := range []string{
-				`n = n + 1`, `n = n`, `p = p + 1`, `p = null`, `owner = 'b'`, `owner = null`, `owner = repeat('x', 2000)`,
-				`owner = 'a"\' || chr(10) || 'é'`, `id = id + 5000`, `doc = '{"a":1}'`,
+				`n = n + 1`, `n = n`, `p = p + 1`, `p = null`, `owner = 'b'`, `owner = null`, `owner = repeat('x', 2000)`, `owner = repeat('x', 200)`, `owner = repeat('é', 40)`,
+				`owner = 'dy'`, `owner = 'ready'`, `owner = 'a"\' || chr(10) || 'é'`, `id = id + 5000`, `doc = '{"a":1}'`,
 			} {
 				if slices.Contains(never, set) {
 					continue
@@ -96,6 +99,9 @@ func TestTriggerShortcutsTellTheSame(t *testing.T) {
 				// One row, none, some, and so many that they are joined.
 				for _, where := range []string{`id = 7`, `id = 7007`, `id in (8, 9)`, `true`} {
 					d.sameOfBoth(`update %s set ` + set + ` where ` + where)
+				}
+				for _, id := range []string{`7`, `8`, `5007`} { // as they are now
+					d.sameOfBoth(`update %s set n = n + 1 where id = ` + id)
 				}
 				again()
 			}

@@ -234,6 +234,11 @@ return case
     else value
 end;
 
+-- percent_encode of what is in need of it, null if that is longer than most bytes.
+create function pgbell.encoded(value text, most integer) returns text
+language sql immutable parallel safe
+return (select e.e from pgbell.percent_encode(value) e (e) where octet_length(e.e) <= most);
+
 -- Names that a stream uses itself.
 create function pgbell.reserved_scopes() returns text[]
 language sql immutable parallel safe
@@ -562,7 +567,7 @@ begin
     if sql ~ '\m(distinct from|nullif|in \(|like|between)' or sql ~ '\mcase (?!when\M)' then
         raise exception 'an operator of this can''t be named: %', sql;
     end if;
-    sql := regexp_replace(sql, ' (\|\||=|<>|<=|<|>|\*<>|\+|-|/) ', ' operator(pg_catalog.\1) ', 'g');
+    sql := regexp_replace(sql, ' (\|\||=|<>|<=|<|>|\*<>|!~|\+|-|/) ', ' operator(pg_catalog.\1) ', 'g');
     sql := regexp_replace(sql, '(?<![.\w])(concat|concat_ws|substr|rtrim|octet_length|pg_column_size|num_nulls|to_json|to_regtype|string_agg|array_to_string|unnest|current_setting|pg_trigger_depth)\(', 'pg_catalog.\1(', 'g');
     sql := regexp_replace(sql, '::(text|record|regclass)\M', '::pg_catalog.\1', 'g');
     return replace(sql, 'collate "C"', 'collate pg_catalog."C"');
@@ -633,9 +638,10 @@ end $$;
 --   txt    its text, null if that is too long for a scope and a user id: 1024 bytes, 4 more as stored
 --   js     its JSON
 --   users  the user ids in it, as the inside of a JSON array
+--   words  whether it is text
 --   filled whether it was NOT NULL when the table was attached; it may not be any more
 create function pgbell.columns(f pgbell.feed, alias text default '',
-    out name text, out same text, out fits text, out safe boolean, out txt text, out js text, out users text, out filled boolean) returns setof record
+    out name text, out same text, out fits text, out safe boolean, out txt text, out js text, out users text, out words boolean, out filled boolean) returns setof record
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -668,33 +674,48 @@ as $$
                     from unnest(case when %2$s and num_nulls(%1$s) = 0 then concat(%1$s) end::text[]) u (u) where octet_length(u.u) <= 1024)$q$
             when safe then $q$'"' || %3$s || '"'$q$
             else 'to_json(%3$s)' end), q, same, txt),
+        base = any ('{text,character varying}'::regtype[]),
         exists (select from pg_attribute a where a.attrelid = f.target and a.attname = name and a.attnotnull)
     from texts
 $$;
 
 -- A template's scope in SQL: null where a column is null, and where the values
--- make it longer than a scope may be, or a name that is none.
+-- make it longer than a scope may be, or a name that is none. In the quick way, if all
+-- of its columns are filled, it may be null for a value that is long, too.
 -- +goose StatementBegin
-create function pgbell.scope_expression(f pgbell.feed, template text, alias text default '') returns text
+create function pgbell.scope_expression(f pgbell.feed, template text, alias text default '', quick boolean default false) returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     parsed record := pgbell.parse_template(template);
     parts  text[] := array[quote_literal(parsed.literals[1])];
-    bound  int := octet_length(array_to_string(parsed.literals, '')); -- on its length
+    bound  int; -- on its length
+    most   int; -- of each text
     col    record;
     checks text[];
 begin
-    for i in 1 .. cardinality(parsed.columns) loop
-        select c.* into strict col from pgbell.columns(f, alias) c where c.name = parsed.columns[i];
-        bound := bound + case when col.safe then 36 else 257 end;
-        parts := parts || array[case when col.safe then col.txt else format('pgbell.scope_value(%s)', col.txt) end, quote_literal(parsed.literals[i + 1])];
-    end loop;
+    select octet_length(array_to_string(parsed.literals, '')) + coalesce(sum(case when c.safe then 36 else 257 end), 0),
+        (256 - octet_length(array_to_string(parsed.literals, '')) - coalesce(sum(36) filter (where c.safe), 0)) / nullif(count(*) filter (where not c.safe), 0),
+        quick and bool_and(c.safe or c.words) and (bool_and(c.filled) or count(*) = 1)
+    into bound, most, quick
+    from unnest(parsed.columns) p (p) join pgbell.columns(f, alias) c on c.name = p.p;
     checks := array_remove(array[
         case when bound > 256 then 'octet_length(s.s) <= 256' end,
         case when parsed.columns <> '{}' and exists (select from unnest(pgbell.reserved_scopes()) r (r) where r.r like array_to_string(parsed.literals, '%'))
             then 's.s <> all (pgbell.reserved_scopes())' end], null);
+    if quick and checks = '{octet_length(s.s) <= 256}' and most > 0 then
+        checks := '{}';
+    else
+        most := null;
+    end if;
+    for i in 1 .. cardinality(parsed.columns) loop
+        select c.* into strict col from pgbell.columns(f, alias) c where c.name = parsed.columns[i];
+        parts := parts || array[case when col.safe then col.txt
+            when most > 0 then format(pgbell.pinned($q$case when octet_length(%s) <= %s then case when %1$s collate "C" !~ '[^A-Za-z0-9_.:@/+=~-]' then %1$s::text else pgbell.encoded(%1$s, %2$s) end end$q$),
+                alias || pgbell.quoted(col.name), most)
+            else format('pgbell.scope_value(%s)', col.txt) end, quote_literal(parsed.literals[i + 1])];
+    end loop;
     return format(pgbell.pinned(case when checks = '{}' then '%s' else '(select s.s from (select (%s) collate "C") s (s) where ' || array_to_string(checks, ' and ') || ')' end),
         array_to_string(array_remove(parts, $q$''$q$), pgbell.pinned(' || ')));
 end $$;
@@ -765,7 +786,7 @@ as $$
     select format(pgbell.pinned(case when (array_agg(t.filled order by t.i))[1] then '(%s)' when bool_or(t.filled) then 'substr(%s, 4)' else 'pgbell.some(substr(%s, 4))' end || ' collate "C"'),
         string_agg(format(pgbell.pinned(case when t.i = 1 and t.filled then '%s' when t.filled then $q$('","' || %s)$q$ else $q$coalesce('","' || %s, '')$q$ end), t.e), pgbell.pinned(' || ') order by t.i))
     from (
-        select t.i, pgbell.scope_expression(f, t.t, alias) as e,
+        select t.i, pgbell.scope_expression(f, t.t, alias, true) as e,
             not exists (select from unnest((pgbell.parse_template(t.t)).columns) u (u) join pgbell.columns(f, alias) c on c.name = u.u where not c.filled) as filled
         from unnest(f.scopes) with ordinality t (t, i)
     ) t
