@@ -12,9 +12,9 @@
 --   disconnect  the end of a user's streams
 --
 -- What runs inside a user's write is a function that the generator makes, and what
--- that calls: pgbell.scope_value, .percent_encode, .origin, .tell, .record, .place,
--- .record_reset, .armed, .ring, .take_settings and .leave_settings. Keep those short:
--- their cost is the writer's, and so are their errors.
+-- that calls: pgbell.scope_value, .percent_encode, .encoded, .differs, .some, .origin,
+-- .tell, .record, .place, .record_reset, .armed, .ring, .take_settings and
+-- .leave_settings. Keep those short: their cost is the writer's, and so are their errors.
 
 -- +goose Up
 
@@ -777,8 +777,9 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$ select case when f.key = '{}' then pgbell.pinned('null::text') else pgbell.concat_expression(pgbell.key_parts(f, alias)) end $$;
 
--- The same where that is quick, for who goes another way where it's null: it is where
--- there are none, and where a column of the table that was NOT NULL is null now.
+-- All scopes of a row again, more quickly, for who goes another way where this is null: it
+-- is where there are none, where a column that was NOT NULL at attach is null, and where
+-- the text in one is too long.
 create function pgbell.quick_scopes(f pgbell.feed, alias text) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -945,10 +946,9 @@ begin
 
     alone := format(pgbell.pinned($q$%s and pg_trigger_depth() = 1 and coalesce(current_setting('pgbell.nested_%s', true), '') <> 'on' and pgbell.intact(%s, %L, %L)$q$),
         depends, f.id, f.target::oid, pgbell.feed_function(f.id, op), same);
-    parts := array['"],"audience":'];
     tables := case op when 'insert' then 'new_rows n' when 'delete' then 'old_rows o' else 'old_rows o, new_rows n' end;
     told := format(pgbell.pinned($q$(%s <> '')$q$), pgbell.scopes_expression(f, alias));
-    parts := pgbell.joined(parts, pgbell.audience_parts(f, alias));
+    parts := pgbell.joined(array['"],"audience":'], pgbell.audience_parts(f, alias));
     if f.key <> '{}' then
         parts := pgbell.joined(pgbell.joined(parts, array[',"key":']), pgbell.key_parts(f, alias));
     end if;
