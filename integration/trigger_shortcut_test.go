@@ -90,7 +90,7 @@ func TestTriggerShortcutsTellTheSame(t *testing.T) {
 				}
 			}
 			for _, set := range []string{
-				`n = n + 1`, `n = n`, `p = p + 1`, `p = null`, `owner = 'b'`, `owner = null`, `owner = repeat('x', 2000)`, `owner = repeat('x', 200)`, `owner = repeat('é', 40)`,
+				`n = n + 1`, `n = n`, `p = p + 1`, `p = p + 1, n = n + 1`, `n = n + 1, owner = 'b'`, `p = null`, `owner = 'b'`, `owner = null`, `owner = repeat('x', 2000)`, `owner = repeat('x', 200)`, `owner = repeat('é', 40)`,
 				`owner = 'dy'`, `owner = 'ready'`, `owner = 'a"\' || chr(10) || 'é'`, `id = id + 5000`, `doc = '{"a":1}'`,
 			} {
 				if slices.Contains(never, set) {
@@ -100,9 +100,7 @@ func TestTriggerShortcutsTellTheSame(t *testing.T) {
 				for _, where := range []string{`id = 7`, `id = 7007`, `id in (8, 9)`, `true`} {
 					d.sameOfBoth(`update %s set ` + set + ` where ` + where)
 				}
-				for _, id := range []string{`7`, `8`, `5007`} { // as they are now
-					d.sameOfBoth(`update %s set n = n + 1 where id = ` + id)
-				}
+				d.sameOfBoth(`update %s set n = n + 1 where id = 7`) // as it is now
 				again()
 			}
 			// A part of the rows moves, a part changes, a part stays.
