@@ -922,9 +922,9 @@ begin
     elsif op = 'update' then
         select coalesce(string_agg(pgbell.has_type('(x.r).' || pgbell.quoted(c.name), c.base), ' and '), 'true'),
             format(case when count(*) < 90 then $q$concat_ws('","', %s)$q$ else $q$array_to_string(array[%s]::text[], '","')$q$ end, -- a function takes 100 arguments
-                coalesce(string_agg(format('case when %s then %L end', c.differs, substr(to_json(c.name)::text, 2, length(to_json(c.name)::text) - 2)), ', ' order by c.i), 'null')),
+                coalesce(string_agg(d.named, ', ' order by c.i), 'null')),
             format(pgbell.pinned(case when count(*) < 90 then $q$concat_ws('","', %s)$q$ else $q$array_to_string(array[%s]::text[], '","')$q$ end),
-                coalesce(string_agg(format('case when %s then %L end', c.differs, substr(to_json(c.name)::text, 2, length(to_json(c.name)::text) - 2)), ', ' order by c.i) filter (where c.name <> all (names)), 'null')),
+                coalesce(string_agg(d.named, ', ' order by c.i) filter (where c.name <> all (names)), 'null')),
             coalesce(string_agg(c.differs, ' or ' order by c.i), 'false'),
             coalesce(string_agg(c.differs, ' or ' order by c.i) filter (where c.name = any (f.columns)), (f.columns is null)::text),
             coalesce(string_agg(c.differs, ' or ' order by c.i) filter (where c.name = any (names)), 'false'),
@@ -938,7 +938,7 @@ begin
                 lateral (select b.b = any ('{smallint,integer,bigint,uuid,boolean,date,timestamp,timestamptz}'::regtype[]) as plain,
                     b.b = any ('{text,character varying}'::regtype[]) as text) k
             where a.attrelid = f.target and a.attnum > 0 and not a.attisdropped and a.attgenerated <> 'v'
-        ) c;
+        ) c, lateral (select format('case when %s then %L end', c.differs, substr(to_json(c.name)::text, 2, length(to_json(c.name)::text) - 2)) as named) d;
         same := format('%s and not pgbell.has_column(%s, %s)', same, f.target::oid, (select c.relnatts + 1 from pg_class c where c.oid = f.target));
     else
         same := coalesce((select string_agg(c.same, ' and ') from pgbell.columns(f, '(x.r).') c), 'true');
