@@ -196,7 +196,7 @@ type owned struct {
 
 // listenerGrants are those of the manual, for a role.
 const listenerGrants = `
-	grant select on pgbell.journal, pgbell.journal_state, pgbell.feeds to %[1]s;
+	grant select on pgbell.journal, pgbell.journal_state, pgbell.feeds, pgbell.journal_0, pgbell.journal_1, pgbell.journal_turn to %[1]s;
 	grant execute on function pgbell.mark_incarnation(), pgbell.arm(text, interval), pgbell.rotate(interval), pgbell.table_name(oid), pgbell.state(pgbell.feed) to %[1]s`
 
 func newOwned(t testing.TB, prepare ...string) owned {

@@ -106,7 +106,7 @@ func TestTriggerListenerSaysWhichGrantIsMissing(t *testing.T) {
 // All that the grants give, by the catalogs: to read the journal and the feeds.
 func TestTriggerListenerRoleMayDoNothingElse(t *testing.T) {
 	o := newOwned(t)
-	want := "arm cursor feeds SELECT journal SELECT journal_state SELECT mark_incarnation rotate state table_name"
+	want := "arm cursor feeds SELECT journal SELECT journal_0 SELECT journal_1 SELECT journal_state SELECT journal_turn SELECT mark_incarnation rotate state table_name"
 	if got := o.ask(rights(o.ear)); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

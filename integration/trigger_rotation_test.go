@@ -102,6 +102,44 @@ func TestTriggerRotationWaitsForWriters(t *testing.T) {
 	}
 }
 
+// Nor does it rest by steps of one transaction: a writer that began after that may have
+// looked up the slot before the switch.
+func TestTriggerRotationRestsByStepsOfItsOwn(t *testing.T) {
+	d := newRotating(t)
+	d.exec(`insert into t values (1)`)
+	d.execOn(d.reader, `begin`)
+	d.rotates("switched", "waiting for transactions", "waiting for transactions")
+	d.execOn(d.reader, `commit`)
+	d.execOn(d.reader, `begin`, `create table x ()`)
+	d.rotates("waiting for transactions", "waiting for transactions")
+	d.execOn(d.reader, `commit`)
+	if got := d.ask(`select fence from pgbell.journal_state`); got != "<null>" {
+		t.Errorf("a transaction that had an id already set fence %s", got)
+	}
+	d.rotates("waiting for transactions", "resting", "truncated")
+}
+
+// A switch that was rolled back can't be: what was written meanwhile is there, and keeps
+// the slot from its rest as if it had not been.
+func TestTriggerRotationKeepsASwitchThatWasRolledBack(t *testing.T) {
+	d := newRotating(t)
+	before := d.since()
+	long := d.connect()
+	d.execOn(long, `begin`, `insert into t values (1)`)
+	d.exec(`insert into t values (2)`)
+	d.execOn(d.reader, `begin`)
+	d.rotates("switched")
+	d.execOn(d.reader, `rollback`)
+	d.exec(`insert into t values (3)`)
+	d.rotates("switched", "waiting for transactions", "waiting for transactions")
+	d.execOn(long, `commit`)
+	d.same(lines(d.records(before)), `insert t public.t {"id":1}`, `insert t public.t {"id":2}`, `insert t public.t {"id":3}`)
+	d.rotates("resting", "truncated")
+	if got := d.ask(`select string_agg(changes, ' ') from pgbell.journal`); got != `[{"scopes":["t"],"audience":null,"key":{"id":3}}]` {
+		t.Errorf("left are %s", got)
+	}
+}
+
 // One who reads keeps it from truncating, and isn't waited for: nobody waits behind.
 func TestTriggerRotationDoesNotWaitForReaders(t *testing.T) {
 	d := newRotating(t)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -48,45 +47,32 @@ func Floor(ctx context.Context, db Querier) (Cursor, error) {
 
 // readSQL gives, before all else, the cursor and the floor of this very snapshot,
 // so that what one call misses the next one gets: pgbell.cursor() may be shortened,
-// which among many writers would repeat everything over and over. Then the records
+// which among many writers would repeat everything over and over. With them it says
+// what nextSQL may ask, if the role may: of the journal's two tables the one that is
+// written, once no transaction can write to the other any more. Then the records
 // that the cursor of $1, $2 and $3 doesn't cover, unless there is a gap. Two
 // branches, since each is a range of the index alone.
 const readSQL = `
 with head as materialized (
-	select case when $5 <> '' then $5 else split_part(pgbell.cursor(), '-', 1) end as incarnation, floor from pgbell.journal_state where one
+	select case when $5 <> '' then $5 else split_part(pgbell.cursor(), '-', 1) end as incarnation, floor, turn,
+		case when not has_sequence_privilege('pgbell.journal_turn', 'select')
+				or not has_table_privilege('pgbell.journal_0', 'select') or not has_table_privilege('pgbell.journal_1', 'select') then null
+			when turn = pg_sequence_last_value('pgbell.journal_turn') then 'journal' || case when quiet_at is null then '' else '_' || slot end
+		end as source
+	from pgbell.journal_state where one
 )
-select incarnation || '-' || pg_current_snapshot(), floor::text,
+select incarnation || '-' || pg_current_snapshot(), floor::text, turn, source,
 	null::bigint as seq, 0 as part, null, null::timestamptz, null, null, null, null
 from head
 union all
-select null, null, seq, part, xid::text, at, tbl, op, origin, changes
+select null, null, null, null, seq, part, xid::text, at, tbl, op, origin, changes
 from pgbell.journal
 where xid >= $2::xid8 and (select incarnation = $4 and floor <= $1::xid8 from head)
 union all
-select null, null, seq, part, xid::text, at, tbl, op, origin, changes
+select null, null, null, null, seq, part, xid::text, at, tbl, op, origin, changes
 from pgbell.journal
 where xid = any ($3::xid8[]) and (select incarnation = $4 and floor <= $1::xid8 from head)
 order by seq nulls first, part`
-
-// nextSQL gives the same where the cursor is of a moment ago, in half the time: then
-// there is hardly anything between its xmin and its xmax, which is passed over rather
-// than avoided, and a gap is as good as impossible, so that it may be seen afterwards.
-const nextSQL = `
-select pg_current_snapshot()::text, floor::text,
-	null::bigint as seq, 0 as part, null, null::timestamptz, null, null, null, null
-from pgbell.journal_state where one
-union all
-select null, null, seq, part, xid::text, at, tbl, op, origin, changes
-from pgbell.journal
-where xid >= $1::xid8 and (xid >= $2::xid8 or xid = any ($3::xid8[]))
-order by seq nulls first, part`
-
-// near is how many transactions may be between xmin and xmax for nextSQL, and moment
-// how old its cursor may be.
-const (
-	near   = 200
-	moment = time.Minute
-)
 
 // Gap is the error that says: what happened since the cursor can't be told any
 // more. Its text is the reason of the resets that follow.
@@ -115,8 +101,8 @@ func (c Cursor) gap(floor Cursor) Gap {
 // asks for the server's incarnation once, for that ends all connections when it ends.
 type Reader struct {
 	DB          Querier
-	incarnation string    // empty before the first reading
-	at          time.Time // of the last reading
+	incarnation string // empty before the first reading
+	next        next
 	names       map[string]string
 }
 
@@ -127,42 +113,40 @@ type Reader struct {
 // Once each has returned an error, end ctx: else what is left of the answer is
 // waited for.
 func (r *Reader) Read(ctx context.Context, since Cursor, each func(Record) error) (end, floor Cursor, err error) {
+	if conn, ok := r.DB.(*pgx.Conn); ok && r.next.may(since) {
+		end, err = r.readNext(ctx, conn.PgConn(), since, each)
+		if err != nil || !end.IsZero() {
+			return end, r.next.floor, err
+		}
+	}
 	xid := func(x uint64) string { return strconv.FormatUint(x, 10) }
 	xip := make([]string, len(since.Xip))
 	for i, x := range since.Xip {
 		xip[i] = xid(x)
 	}
-	sql, args := readSQL, []any{xid(since.Xmin), xid(since.Xmax), xip, since.Incarnation, r.incarnation}
-	now := time.Now()
-	next := since.Incarnation == r.incarnation && since.Xmax-since.Xmin <= near && now.Sub(r.at) < moment
-	if next {
-		sql, args = nextSQL, args[:3]
-	}
-	rows, err := r.DB.Query(ctx, sql, args...)
+	rows, err := r.DB.Query(ctx, readSQL, xid(since.Xmin), xid(since.Xmax), xip, since.Incarnation, r.incarnation)
 	if err != nil {
 		return Cursor{}, Cursor{}, err
 	}
 	defer rows.Close()
 	var w wireRow
 	for rows.Next() {
-		if err := rows.Scan(&w.cursor, &w.floor, &w.seq, &w.part, &w.xid, &w.at, &w.tbl, &w.op, &w.origin, &w.changes); err != nil {
+		if err := rows.Scan(&w.cursor, &w.floor, &w.turn, &w.source, &w.seq, &w.part, &w.xid, &w.at, &w.tbl, &w.op, &w.origin, &w.changes); err != nil {
 			return Cursor{}, Cursor{}, err
 		}
 		if !w.seq.Valid {
-			cursor := string(w.cursor)
-			if next {
-				cursor = r.incarnation + "-" + cursor
-			}
-			if end, floor, err = parseHead(cursor, string(w.floor)); err != nil {
+			if end, floor, err = parseHead(string(w.cursor), string(w.floor)); err != nil {
 				return Cursor{}, Cursor{}, err
 			}
-			if gap := since.gap(floor); gap != "" && next {
-				return end, floor, gap
-			}
-			r.incarnation, r.at = end.Incarnation, now
+			r.incarnation = end.Incarnation
+			r.next.follow(end, floor, w.turn.Int64, string(w.source))
 			continue
 		}
-		record, err := r.record(&w)
+		record := Record{Seq: w.seq.Int64, Part: w.part, At: w.at.Time, Table: r.name(w.tbl), Origin: string(w.origin)}
+		record.Tx, err = strconv.ParseUint(string(w.xid), 10, 64)
+		if err == nil {
+			err = record.decode(string(w.op), w.changes)
+		}
 		if err == nil {
 			err = each(record)
 		}
@@ -189,23 +173,13 @@ func Read(ctx context.Context, db Querier, since Cursor, each func(Record) error
 
 // wireRow is a row that readSQL gives. Its bytes are good until the next.
 type wireRow struct {
-	cursor, floor pgtype.DriverBytes // of the first row only
-	seq           pgtype.Int8
-	part          int
-	xid           pgtype.DriverBytes
-	at            pgtype.Timestamptz
-	tbl, op       pgtype.DriverBytes
-	origin        pgtype.DriverBytes
-	changes       []byte // its own
-}
-
-func (r *Reader) record(w *wireRow) (Record, error) {
-	record := Record{Seq: w.seq.Int64, Part: w.part, At: w.at.Time, Table: r.name(w.tbl), Origin: string(w.origin)}
-	var err error
-	if record.Tx, err = strconv.ParseUint(string(w.xid), 10, 64); err != nil {
-		return record, err
-	}
-	return record, record.decode(string(w.op), w.changes)
+	cursor, floor, source pgtype.DriverBytes // of the first row only, as turn
+	turn, seq             pgtype.Int8
+	part                  int
+	xid                   pgtype.DriverBytes
+	at                    pgtype.Timestamptz
+	tbl, op, origin       pgtype.DriverBytes
+	changes               []byte // its own
 }
 
 // maxNames is how many names of tables a Reader keeps.

@@ -89,7 +89,7 @@ func TestReplaysFromMemoryCostNoQuery(t *testing.T) {
 	other, old := before, before
 	other.Incarnation = "abc"
 	old.Xmin, old.Xmax, old.Xip = 1, 1, nil
-	w.exec("update pgbell.journal_state set floor = '2'")
+	w.exec("update pgbell.journal_state set turn = nextval('pgbell.journal_turn'), floor = '2'")
 	w.goesOn(r)                                  // it has read the new floor
 	asked := w.queries.count("application_name") // one for each connection
 	for range 10_000 {

@@ -221,7 +221,7 @@ func because(ctx context.Context, step string, err error) error {
 }
 
 // grants are all that the listener's role needs, as the manual has them.
-const grants = "grant select on pgbell.journal, pgbell.journal_state, pgbell.feeds, and " +
+const grants = "grant select on pgbell.journal, pgbell.journal_state, pgbell.feeds, pgbell.journal_0, pgbell.journal_1, pgbell.journal_turn, and " +
 	"grant execute on function pgbell.mark_incarnation(), pgbell.arm(text, interval), pgbell.rotate(interval), pgbell.table_name(oid), pgbell.state(pgbell.feed), to the role that pgbell connects as"
 
 // installed says what to do where the error is that pgbell's schema is missing, or

@@ -97,6 +97,10 @@ create sequence pgbell.journal_seq;
 create sequence pgbell.journal_slot minvalue 0 maxvalue 1;
 select setval('pgbell.journal_slot', 0);
 
+-- Counts the steps of the rotation, each before it has an effect. Read outside MVCC,
+-- too: who finds no step since saw all there is where it was to be found then.
+create sequence pgbell.journal_turn;
+
 -- Its rows are in the two tables that inherit from it, of which one is written. They
 -- are no partitions: who writes names the table, for to have Postgres find it, and check
 -- the row, takes a third of the time to write it.
@@ -126,10 +130,12 @@ alter table pgbell.journal add check (false) no inherit;
 -- reading as long as its xmin is not below.
 create table pgbell.journal_state (
     one      boolean primary key default true check (one),
+    slot     integer not null default 0,         -- that is written
     floor    xid8 not null default '0',
     since    timestamptz not null default now(), -- when the current slot took over
     fence    xid8,                               -- none from here on writes to the other slot
-    quiet_at timestamptz default now()           -- when all below the fence were seen to be over
+    quiet_at timestamptz default now(),          -- when all below the fence were seen to be over: the other slot gets no more
+    turn     bigint not null default nextval('pgbell.journal_turn') -- the step that left it so
 );
 insert into pgbell.journal_state default values;
 
@@ -145,6 +151,7 @@ set search_path = pg_catalog, pg_temp
 set lock_timeout = '200ms'
 as $$
 declare
+    fresh   constant boolean := pg_current_xact_id_if_assigned() is null;
     state   pgbell.journal_state;
     current int;
     resting text;
@@ -158,15 +165,25 @@ begin
     select q.last_value into current from pgbell.journal_slot q;
     resting := 'pgbell.journal_' || 1 - current;
 
+    -- The sequence keeps a switch that was rolled back.
+    if current <> state.slot then
+        update pgbell.journal_state
+        set turn = nextval('pgbell.journal_turn'), slot = current, since = clock_timestamp(), fence = null, quiet_at = null;
+        return 'switched';
+    end if;
+
     if state.quiet_at is null then
-        -- Set one step after the switch: who looked up the slot just before it has an id by now.
-        if state.fence is null then
-            update pgbell.journal_state set fence = pg_current_xact_id();
+        -- Set one step after the switch: who looked up the slot before it has a lower id
+        -- than one that is given out now.
+        if state.fence is null and not fresh then
+            return 'waiting for transactions';
+        elsif state.fence is null then
+            update pgbell.journal_state set turn = nextval('pgbell.journal_turn'), fence = pg_current_xact_id();
             return 'waiting for transactions';
         elsif pg_snapshot_xmin(pg_current_snapshot()) < state.fence then
             return 'waiting for transactions';
         end if;
-        update pgbell.journal_state set quiet_at = clock_timestamp();
+        update pgbell.journal_state set turn = nextval('pgbell.journal_turn'), quiet_at = clock_timestamp();
         return 'resting';
     end if;
 
@@ -182,7 +199,7 @@ begin
             return 'waiting for readers';
         end;
         execute format('select xid from %s order by xid desc limit 1', resting) into top;
-        update pgbell.journal_state s set floor = greatest(s.floor, (top::text::numeric + 1)::text::xid8);
+        update pgbell.journal_state s set turn = nextval('pgbell.journal_turn'), floor = greatest(s.floor, (top::text::numeric + 1)::text::xid8);
         execute format('truncate %s', resting);
         return 'truncated';
     end if;
@@ -191,9 +208,9 @@ begin
     if top is null or state.since + retention / 2 > clock_timestamp() then
         return 'fresh';
     end if;
-    perform setval('pgbell.journal_slot', 1 - current);
     update pgbell.journal_state
-    set since = clock_timestamp(), fence = null, quiet_at = null;
+    set turn = nextval('pgbell.journal_turn'), slot = 1 - current, since = clock_timestamp(), fence = null, quiet_at = null;
+    perform setval('pgbell.journal_slot', 1 - current);
     return 'switched';
 end $$;
 -- +goose StatementEnd
@@ -406,6 +423,8 @@ $$;
 create function pgbell.record(seq bigint, part integer, tbl text, op text, origin text, changes text) returns bigint
 language plpgsql
 as $$
+declare
+    own constant xid8 := pg_current_xact_id(); -- before the slot is looked up, as rotate's fence needs it
 begin
     if pg_sequence_last_value('pgbell.journal_slot') = 1 then
         insert into pgbell.journal_1 (seq, part, tbl, op, origin, changes)
@@ -1702,7 +1721,7 @@ grant execute on function pgbell.cursor() to public;
 
 -- What the role of a pgbell server needs, to hear of changes, no more:
 --
---   grant select on pgbell.journal, pgbell.journal_state, pgbell.feeds to ...;
+--   grant select on pgbell.journal, pgbell.journal_state, pgbell.feeds, pgbell.journal_0, pgbell.journal_1, pgbell.journal_turn to ...;
 --   grant execute on function pgbell.mark_incarnation(), pgbell.arm(text, interval), pgbell.rotate(interval), pgbell.table_name(oid), pgbell.state(pgbell.feed) to ...;
 
 -- +goose Down
@@ -1722,4 +1741,4 @@ end $$;
 -- +goose StatementEnd
 drop type pgbell.missing;
 drop table pgbell.feed, pgbell.detached, pgbell.journal_0, pgbell.journal_1, pgbell.journal, pgbell.journal_state, pgbell.incarnation, pgbell.waiting;
-drop sequence pgbell.journal_seq, pgbell.journal_slot, pgbell.armed_until;
+drop sequence pgbell.journal_seq, pgbell.journal_slot, pgbell.journal_turn, pgbell.armed_until;

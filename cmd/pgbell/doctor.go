@@ -138,7 +138,7 @@ func bare(err error) string {
 func remedyForDenied(ctx context.Context, conn *pgx.Conn) string {
 	var role string
 	if err := conn.QueryRow(ctx, `select current_user::text`).Scan(&role); err == nil {
-		if missing, err := missingRights(ctx, conn, role); err == nil && len(missing) > 0 {
+		if missing, _, err := missingRights(ctx, conn, role); err == nil && len(missing) > 0 {
 			return grants(missing, quoteIdentifier(role))
 		}
 	}

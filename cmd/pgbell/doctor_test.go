@@ -93,6 +93,26 @@ func TestDoctorNamesTheGrantsThatARoleLacks(t *testing.T) {
 	}
 }
 
+// A listener that may not read the journal's tables by themselves listens, and doctor
+// says how to grant it.
+func TestDoctorNamesTheGrantsForQuickReadings(t *testing.T) {
+	db := migrated(t)
+	role := newRole(t, db, "")
+	by, _ := diagnosis(t, as(t, db, role, password))
+	exec1(t, db, by["role"].Remedy)
+	exec1(t, db, `revoke select on pgbell.journal_turn, pgbell.journal_0 from `+role)
+	by, code := diagnosis(t, as(t, db, role, password))
+	has(t, by, "role", warning, "but not read the journal's tables by themselves", `grant select on pgbell.journal_0, pgbell.journal_turn to "`+role+`";`)
+	if code != 0 {
+		t.Errorf("exit %d", code)
+	}
+	p, _ := beginServe(t, as(t, db, role, password))
+	p.waitLog(t, `"listening"`) // it may indeed
+	exec1(t, db, by["role"].Remedy)
+	by, _ = diagnosis(t, as(t, db, role, password))
+	has(t, by, "role", fine, "may do what serve does", "")
+}
+
 // A listener without the right to see states listens, and doctor says how to grant it.
 func TestDoctorNamesTheGrantForStates(t *testing.T) {
 	db := migrated(t)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 	"strings"
 	"time"
 
@@ -95,23 +94,23 @@ func checkRole(ctx context.Context, conn *pgx.Conn) ([]finding, error) {
 		f, err := superuserFinding(ctx, conn, role)
 		return []finding{f}, err
 	}
-	missing, err := missingRights(ctx, conn, role)
+	missing, without, err := missingRights(ctx, conn, role)
 	switch {
 	case err != nil:
 		return nil, err
-	case slices.Equal(missing, []string{rightToState}):
-		return []finding{{warning, "role", role + " may do what serve does, but not see the state of the feeds: the status page and the metrics call it unknown", grants(missing, quoteIdentifier(role))}}, nil
-	case len(missing) > 0:
+	case len(missing) == 0:
+		return []finding{{fine, "role", role + " may do what serve does", ""}}, nil
+	case without == "":
 		return []finding{{problem, "role", role + " may not do what serve does", grants(missing, quoteIdentifier(role))}}, nil
 	}
-	return []finding{{fine, "role", role + " may do what serve does", ""}}, nil
+	return []finding{{warning, "role", role + " may do what serve does, but not " + without, grants(missing, quoteIdentifier(role))}}, nil
 }
 
 // listenersRole is the role that README recommends for serve, and what it may do.
 const listenersRole = "pgbell_listener"
 
 var listenersRights = []string{
-	"select on pgbell.journal, pgbell.journal_state, pgbell.feeds",
+	"select on pgbell.journal, pgbell.journal_state, pgbell.feeds, pgbell.journal_0, pgbell.journal_1, pgbell.journal_turn",
 	"execute on function pgbell.mark_incarnation(), pgbell.arm(text, interval), pgbell.rotate(interval), pgbell.table_name(oid), pgbell.state(pgbell.feed)",
 }
 
@@ -127,7 +126,7 @@ func superuserFinding(ctx context.Context, conn *pgx.Conn, role string) (finding
 		f.Remedy = "create role " + listenersRole + " login password '...'; " + grants(listenersRights, listenersRole)
 		return f, nil
 	}
-	missing, err := missingRights(ctx, conn, listenersRole)
+	missing, _, err := missingRights(ctx, conn, listenersRole)
 	if len(missing) > 0 {
 		f.Words += ": connect it as " + listenersRole + ", once that may do what it must"
 		f.Remedy = grants(missing, listenersRole)
@@ -137,32 +136,51 @@ func superuserFinding(ctx context.Context, conn *pgx.Conn, role string) (finding
 	return f, err
 }
 
-// rightToState is the one right of a listener without which it listens all the same.
-const rightToState = "execute on function pgbell.state(pgbell.feed)"
-
-// missingRights are those that a role lacks to listen. They are looked up in the
-// catalog: by their names they can't be without usage of the schema.
-func missingRights(ctx context.Context, conn *pgx.Conn, role string) (missing []string, err error) {
-	var tables, functions []string
-	var usage bool
+// missingRights are those that a role lacks to listen, and what it can't do for want of
+// them if it listens all the same. They are looked up in the catalog: by their names
+// they can't be without usage of the schema.
+func missingRights(ctx context.Context, conn *pgx.Conn, role string) (missing []string, without string, err error) {
+	var tables, quick, functions []string
+	var usage, state bool
 	err = conn.QueryRow(ctx, `
-		select has_schema_privilege($1, 'pgbell', 'usage'), array(
-			select 'pgbell.' || t from unnest('{journal,journal_state,feeds}'::text[]) with ordinality u (t, i)
-			where not has_table_privilege($1, (select c.oid from pg_class c where c.relname = t and c.relnamespace = 'pgbell'::regnamespace), 'select') order by i
-		), array(
-			select 'pgbell.' || f from unnest(array['mark_incarnation()', 'arm(text, interval)', 'rotate(interval)', 'table_name(oid)', 'state(pgbell.feed)', 'cursor()']) with ordinality u (f, i)
-			where not has_function_privilege($1, (select p.oid from pg_proc p where p.proname = split_part(f, '(', 1) and p.pronamespace = 'pgbell'::regnamespace), 'execute') order by i)`,
-		role).Scan(&usage, &tables, &functions)
+		with relation (name, denied, i) as (
+			select 'pgbell.' || u.t, not has_table_privilege($1, (select c.oid from pg_class c where c.relname = u.t and c.relnamespace = 'pgbell'::regnamespace), 'select'), u.i
+			from unnest('{journal,journal_state,feeds,journal_0,journal_1,journal_turn}'::text[]) with ordinality u (t, i)
+		), routine (name, denied, i) as (
+			select 'pgbell.' || u.f, not has_function_privilege($1, (select p.oid from pg_proc p where p.proname = split_part(u.f, '(', 1) and p.pronamespace = 'pgbell'::regnamespace), 'execute'), u.i
+			from unnest(array['mark_incarnation()', 'arm(text, interval)', 'rotate(interval)', 'table_name(oid)', 'cursor()', 'state(pgbell.feed)']) with ordinality u (f, i)
+		)
+		select has_schema_privilege($1, 'pgbell', 'usage'),
+			array(select name from relation where denied and i <= 3 order by i), array(select name from relation where denied and i > 3 order by i),
+			array(select name from routine where denied and i < 6 order by i), (select not denied from routine where i = 6)`,
+		role).Scan(&usage, &tables, &quick, &functions, &state)
+	if err != nil {
+		return nil, "", err
+	}
+	var lesser []string
 	if !usage {
 		missing = append(missing, "usage on schema pgbell")
 	}
-	if len(tables) > 0 {
-		missing = append(missing, "select on "+strings.Join(tables, ", "))
+	if len(quick) > 0 {
+		lesser = append(lesser, "read the journal's tables by themselves: changes arrive a little later")
+	}
+	if len(tables)+len(quick) > 0 {
+		missing = append(missing, "select on "+strings.Join(append(tables, quick...), ", "))
+	}
+	if !state {
+		lesser = append(lesser, "see the state of the feeds: the status page and the metrics call it unknown")
+	}
+	essential := !usage || len(tables)+len(functions) > 0
+	if !state {
+		functions = append(functions, "pgbell.state(pgbell.feed)")
 	}
 	if len(functions) > 0 {
 		missing = append(missing, "execute on function "+strings.Join(functions, ", "))
 	}
-	return missing, err
+	if !essential {
+		without = strings.Join(lesser, "; nor ")
+	}
+	return missing, without, nil
 }
 
 func grants(rights []string, role string) string {
