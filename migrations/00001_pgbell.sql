@@ -557,17 +557,21 @@ $$;
 create type pgbell.missing as enum ();
 
 -- A type without its domains.
+-- +goose StatementBegin
 create function pgbell.base_type(typ oid) returns oid
-language sql stable
+language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    with recursive b (oid, base) as (
-        select t.oid, t.typbasetype from pg_type t where t.oid = typ
-        union all
-        select t.oid, t.typbasetype from b join pg_type t on t.oid = b.base
-    )
-    select b.oid from b where b.base = 0
-$$;
+declare
+    base oid := typ;
+begin
+    while base <> 0 loop
+        typ := base;
+        select t.typbasetype into base from pg_type t where t.oid = typ;
+    end loop;
+    return typ;
+end $$;
+-- +goose StatementEnd
 
 -- An identifier in quotes, always: plpgsql has key words that SQL has not, such as loop.
 create function pgbell.quoted(name text) returns text
@@ -659,11 +663,16 @@ end $$;
 --   users  the user ids in it, as the inside of a JSON array
 --   words  whether it is text
 --   filled whether it was NOT NULL when the table was attached; it may not be any more
-create function pgbell.columns(f pgbell.feed, alias text default '',
-    out name text, out same text, out fits text, out safe boolean, out txt text, out js text, out users text, out words boolean, out filled boolean) returns setof record
-language sql stable
+create type pgbell.column_sql as (name text, same text, fits text, safe boolean, txt text, js text, users text, words boolean, filled boolean);
+
+-- Of all columns that a feed names, or only those. (plpgsql, which plans the query once.)
+-- +goose StatementBegin
+create function pgbell.columns(f pgbell.feed, alias text default '', named text[] default null) returns setof pgbell.column_sql
+language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
+begin
+    return query
     with columns as (
         select e.key as name, alias || pgbell.quoted(e.key) as q, b.oid::regtype as base, b.oid < 16384 as builtin,
             b.typinput = 'array_in'::regproc as list,
@@ -672,6 +681,7 @@ as $$
         from jsonb_each_text(f.types) e
         join pg_type t on t.oid = to_regtype(e.value)
         join pg_type b on b.oid = pgbell.base_type(t.oid)
+        where named is null or e.key = any (named)
     ), texts as (
         select *, format(pgbell.pinned(case
             when alias <> '' and safe and base <> 'boolean'::regtype then '%s::text' -- of a built-in type, for sure: the cast is Postgres' own
@@ -696,7 +706,9 @@ as $$
         base = any ('{text,character varying}'::regtype[]),
         exists (select from pg_attribute a where a.attrelid = f.target and a.attname = name and a.attnotnull)
     from texts
-$$;
+    order by name;
+end $$;
+-- +goose StatementEnd
 
 -- A template's scope in SQL: null where a column is null, and where the values
 -- make it longer than a scope may be, or a name that is none. In the quick way, if all
@@ -708,6 +720,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     parsed record := pgbell.parse_template(template);
+    cols   constant pgbell.column_sql[] := array(select c from pgbell.columns(f, alias, parsed.columns) c);
     parts  text[] := array[quote_literal(parsed.literals[1])];
     bound  int; -- on its length
     most   int; -- of each text
@@ -718,7 +731,7 @@ begin
         (256 - octet_length(array_to_string(parsed.literals, '')) - coalesce(sum(36) filter (where c.safe), 0)) / nullif(count(*) filter (where not c.safe), 0),
         quick and bool_and(c.safe or c.words) and (bool_and(c.filled) or count(*) = 1)
     into bound, most, quick
-    from unnest(parsed.columns) p (p) join pgbell.columns(f, alias) c on c.name = p.p;
+    from unnest(parsed.columns) p (p) join unnest(cols) c on c.name = p.p;
     checks := array_remove(array[
         case when bound > 256 then 'octet_length(s.s) <= 256' end,
         case when parsed.columns <> '{}' and exists (select from unnest(pgbell.reserved_scopes()) r (r) where r.r like array_to_string(parsed.literals, '%'))
@@ -729,7 +742,7 @@ begin
         most := null;
     end if;
     for i in 1 .. cardinality(parsed.columns) loop
-        select c.* into strict col from pgbell.columns(f, alias) c where c.name = parsed.columns[i];
+        select c.* into strict col from unnest(cols) c where c.name = parsed.columns[i];
         parts := parts || array[case when col.safe then col.txt
             when most > 0 then format(pgbell.pinned($q$case when octet_length(%s) <= %s then case when %1$s collate "C" !~ '[^A-Za-z0-9_.:@/+=~-]' then %1$s::text else pgbell.encoded(%1$s, %2$s) end end$q$),
                 alias || pgbell.quoted(col.name), most)
@@ -772,8 +785,7 @@ set search_path = pg_catalog, pg_temp
 as $$
     select case when f.audience is null then '{"null"}' when count(*) = 0 then '{[]}' else array['[', case when count(*) = 1 then string_agg(c.users, '')
         else format(pgbell.pinned($q$array_to_string(array[%s], ',')$q$), string_agg(format(pgbell.pinned('(%s)::text'), c.users), ', ')) end, ']'] end
-    from pgbell.columns(f, alias) c
-    where c.name = any (f.audience)
+    from pgbell.columns(f, alias, f.audience) c
 $$;
 
 create function pgbell.audience_expression(f pgbell.feed, alias text default '') returns text
@@ -787,7 +799,7 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
     select array_agg(v.v order by k.i, v.i) || '}'::text
-    from unnest(f.key) with ordinality k (k, i) join pgbell.columns(f, alias) c on c.name = k.k,
+    from unnest(f.key) with ordinality k (k, i) join pgbell.columns(f, alias, f.key) c on c.name = k.k,
         lateral (values (1, case k.i when 1 then '{' else ',' end || to_json(k.k) || ':'), (2, c.js)) v (i, v)
 $$;
 
@@ -820,7 +832,7 @@ as $$
     select format(pgbell.pinned(case when count(*) = 0 then 'null::text' else $q$concat('{', array_to_string(array[%s]::text[], ','), '}') collate "C"$q$ end), string_agg(format(
             pgbell.pinned('case when num_nulls(%1$s) = 1 then %2$L when pg_column_size(%1$s) <= 65536 then (select %3$L || j.j from (select %4$s) j (j) where octet_length(j.j) <= 262144) end'),
             alias || pgbell.quoted(c.name), to_json(c.name) || ':null', to_json(c.name) || ':', c.js), ', ' order by p.i))
-    from unnest(f.payload) with ordinality p (p, i) join pgbell.columns(f, alias) c on c.name = p.p
+    from unnest(f.payload) with ordinality p (p, i) join pgbell.columns(f, alias, f.payload) c on c.name = p.p
 $$;
 
 -- One side of a change: the columns drifted, scopes (empty if there are none),
@@ -1739,6 +1751,6 @@ begin
     execute (select 'drop function ' || string_agg(p.oid::regprocedure::text, ', ') from pg_proc p where p.pronamespace = 'pgbell'::regnamespace);
 end $$;
 -- +goose StatementEnd
-drop type pgbell.missing;
+drop type pgbell.missing, pgbell.column_sql;
 drop table pgbell.feed, pgbell.detached, pgbell.journal_0, pgbell.journal_1, pgbell.journal, pgbell.journal_state, pgbell.incarnation, pgbell.waiting;
 drop sequence pgbell.journal_seq, pgbell.journal_slot, pgbell.journal_turn, pgbell.armed_until;
