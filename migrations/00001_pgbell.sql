@@ -674,11 +674,11 @@ as $$
 begin
     return query
     with columns as (
-        select e.key as name, alias || pgbell.quoted(e.key) as q, b.oid::regtype as base, b.oid < 16384 as builtin,
+        select e.i, e.key as name, alias || pgbell.quoted(e.key) as q, b.oid::regtype as base, b.oid < 16384 as builtin,
             b.typinput = 'array_in'::regproc as list,
             b.oid = any ('{smallint,integer,bigint,uuid,boolean}'::regtype[]) as safe,
             pgbell.has_type(alias || pgbell.quoted(e.key), b.oid) as same
-        from jsonb_each_text(f.types) e
+        from jsonb_each_text(f.types) with ordinality e (key, value, i)
         join pg_type t on t.oid = to_regtype(e.value)
         join pg_type b on b.oid = pgbell.base_type(t.oid)
         where named is null or e.key = any (named)
@@ -706,7 +706,7 @@ begin
         base = any ('{text,character varying}'::regtype[]),
         exists (select from pg_attribute a where a.attrelid = f.target and a.attname = name and a.attnotnull)
     from texts
-    order by name;
+    order by i;
 end $$;
 -- +goose StatementEnd
 
@@ -784,7 +784,7 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
     select case when f.audience is null then '{"null"}' when count(*) = 0 then '{[]}' else array['[', case when count(*) = 1 then string_agg(c.users, '')
-        else format(pgbell.pinned($q$array_to_string(array[%s], ',')$q$), string_agg(format(pgbell.pinned('(%s)::text'), c.users), ', ')) end, ']'] end
+        else format(pgbell.pinned($q$array_to_string(array[%s], ',')$q$), string_agg(format(pgbell.pinned('(%s)::text'), c.users), ', ' order by array_position(f.audience, c.name))) end, ']'] end
     from pgbell.columns(f, alias, f.audience) c
 $$;
 
