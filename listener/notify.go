@@ -14,23 +14,55 @@ import (
 	"github.com/pgbell/pgbell/journal"
 )
 
-// wait returns when a writer rang, if any was asked to, at the latest after most.
+// wait returns when a writer rang, if any was asked to, at the latest after most. For
+// that it sets the connection's own deadline: a context that ends some hundred times a
+// second, while polling, takes half as much again.
 func (s *session) wait(ctx context.Context, most time.Duration) error {
-	tick, cancel := context.WithTimeout(ctx, most)
-	defer cancel()
+	conn := s.conn.PgConn().Conn()
+	if err := conn.SetReadDeadline(time.Now().Add(most)); err != nil {
+		return fmt.Errorf("wait for a notification: %w", err)
+	}
+	if ctx.Err() != nil { // else its end comes behind that deadline, and ends it: see interrupt
+		return ctx.Err()
+	}
+	until := context.Background()
 	for {
-		n, err := s.conn.WaitForNotification(tick)
+		n, err := s.conn.WaitForNotification(until)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case err != nil && tick.Err() != nil && !s.conn.IsClosed():
-			return nil
+		case err != nil && !s.conn.IsClosed() && (until == over || pgconn.Timeout(err)):
+			return conn.SetReadDeadline(time.Time{})
 		case err != nil:
 			return fmt.Errorf("wait for a notification: %w", err)
 		}
 		if s.notified(n) && !s.armed.IsZero() {
-			cancel() // from here on only those that came already
+			until = over // from here on only those that came already
 		}
+	}
+}
+
+// over is a context that is done.
+var over = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+// interrupt has what waits on the connection end with ctx. The returned function undoes
+// that.
+func (s *session) interrupt(ctx context.Context) (undo func()) {
+	conn := s.conn.PgConn().Conn()
+	done := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(done)
+		_ = conn.SetReadDeadline(time.Unix(1, 0)) // fails once it is closed
+	})
+	return func() {
+		if !stop() {
+			<-done
+		}
+		_ = conn.SetReadDeadline(time.Time{})
 	}
 }
 

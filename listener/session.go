@@ -34,6 +34,7 @@ func (l *Listener) session(ctx context.Context, healthy func()) error {
 		return err
 	}
 	defer s.disarm()
+	defer s.interrupt(ctx)()
 	for {
 		began, transactions := time.Now(), s.transactions
 		if err := s.catchUp(ctx); err != nil {

@@ -77,6 +77,9 @@ func TestNobodyRingsOnceListenersAreGone(t *testing.T) {
 	if armed(t, w.db) {
 		t.Error("still armed after its end")
 	}
+	if trouble := w.log.with("DEBUG "); len(trouble) > 0 { // it had an answer, and said goodbye to Postgres
+		t.Errorf("at its end: %q", trouble)
+	}
 	w.exec("select pgbell.arm('killed', '50 ms')")
 	await(t, "the lease is over", func() bool { return !armed(t, w.db) })
 	w.exec("select pgbell.arm('one', '1 minute'); select pgbell.arm('other', '1 minute'); select pgbell.arm('one', '0')")
