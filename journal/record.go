@@ -85,8 +85,10 @@ func (r *Reset) Matches(scope string) bool {
 // its audience. A row that left a scope or lost a reader is a `moved: out`
 // there, without a trace of what it is now; one that came is a `moved: in`.
 // Resets are not among them: they concern scopes that only the reader knows.
-func (r Record) Events() []bus.ChangeEvent {
-	var events []bus.ChangeEvent
+func (r Record) Events() []bus.ChangeEvent { return r.AppendEvents(nil) }
+
+// AppendEvents appends what Events returns to events.
+func (r Record) AppendEvents(events []bus.ChangeEvent) []bus.ChangeEvent {
 	for _, c := range r.Changes {
 		events = r.appendEvents(events, c)
 	}

@@ -22,8 +22,8 @@ func (s *session) catchUp(ctx context.Context) error {
 	}
 	watched, alive, stop := s.watch(ctx)
 	defer stop()
+	batch := s.batch // used again: what collects garbage looks through the stacks of all streams
 	var (
-		batch  []journal.Record
 		size   int
 		stream bool // too much to hold: emit as it comes
 		feeds  bool
@@ -74,6 +74,7 @@ func (s *session) catchUp(ctx context.Context) error {
 	s.tail.Add(batch, end, floor)
 	s.emit(batch...)
 	s.advance(end)
+	s.batch = emptied(batch)
 	if feeds {
 		return s.loadFeeds(ctx)
 	}
@@ -141,9 +142,11 @@ func (s *session) emit(records ...journal.Record) {
 			continue
 		}
 		if r.Reset == nil {
-			for _, e := range r.Events() {
+			s.events = r.AppendEvents(s.events)
+			for _, e := range s.events {
 				s.bus.Emit(e)
 			}
+			s.events = emptied(s.events)
 			continue
 		}
 		if r.Reset.Reason == journal.ReasonUnreadable {
@@ -153,6 +156,15 @@ func (s *session) emit(records ...journal.Record) {
 			s.bus.Reset(r.Reset.Matches, r.ResetEvent())
 		}
 	}
+}
+
+// emptied returns a slice for the same use once more, unless it's a large one.
+func emptied[T any](s []T) []T {
+	if cap(s) > 1024 {
+		return nil
+	}
+	clear(s)
+	return s[:0]
 }
 
 // disconnect ends streams.

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/pgbell/pgbell/bus"
 	"github.com/pgbell/pgbell/journal"
 )
 
@@ -116,6 +117,9 @@ type session struct {
 	transactions int            // read from the journal
 	pace         pace
 	armed        time.Time // until when writers were asked to ring; zero: not
+
+	batch  []journal.Record // empty, as events: room for what is read and emitted next
+	events []bus.ChangeEvent
 }
 
 // begin starts to listen, and finds out what happened to the feeds that aren't
