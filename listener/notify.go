@@ -62,7 +62,7 @@ func (s *session) interrupt(ctx context.Context) (undo func()) {
 		if !stop() {
 			<-done
 		}
-		_ = conn.SetReadDeadline(time.Time{})
+		_ = conn.SetReadDeadline(time.Time{}) // fails then, too
 	}
 }
 
