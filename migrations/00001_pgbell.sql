@@ -591,7 +591,7 @@ begin
         raise exception 'an operator of this can''t be named: %', sql;
     end if;
     sql := regexp_replace(sql, ' (\|\||=|<>|<=|<|>|\*<>|!~|\+|-|/) ', ' operator(pg_catalog.\1) ', 'g');
-    sql := regexp_replace(sql, '(?<![.\w])(concat|concat_ws|substr|rtrim|octet_length|pg_column_size|num_nulls|to_json|to_regtype|string_agg|array_to_string|unnest|current_setting|pg_trigger_depth)\(', 'pg_catalog.\1(', 'g');
+    sql := regexp_replace(sql, '(?<![.\w])(concat|concat_ws|right|substr|rtrim|octet_length|pg_column_size|num_nulls|to_json|to_regtype|string_agg|array_to_string|unnest|current_setting|pg_trigger_depth)\(', 'pg_catalog.\1(', 'g');
     sql := regexp_replace(sql, '::(text|record|regclass)\M', '::pg_catalog.\1', 'g');
     return replace(sql, 'collate "C"', 'collate pg_catalog."C"');
 end $$;
@@ -758,7 +758,7 @@ create function pgbell.scopes_expression(f pgbell.feed, alias text default '') r
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select format(pgbell.pinned(case when count(*) < 90 then 'substr(concat(%s), 4) collate "C"' else $q$substr(array_to_string(array[%s]::text[], ''), 4) collate "C"$q$ end), -- a function takes 100 arguments
+    select format(pgbell.pinned(case when count(*) < 90 then 'right(concat(%s), -3) collate "C"' else $q$right(array_to_string(array[%s]::text[], ''), -3) collate "C"$q$ end), -- a function takes 100 arguments
         string_agg(format(pgbell.pinned($q$'","' || %s$q$), pgbell.scope_expression(f, t.t, alias)), ', ' order by t.i))
     from unnest(f.scopes) with ordinality t (t, i)
 $$;
@@ -815,7 +815,7 @@ create function pgbell.quick_scopes(f pgbell.feed, alias text) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select format(pgbell.pinned(case when (array_agg(t.filled order by t.i))[1] then '(%s)' when bool_or(t.filled) then 'substr(%s, 4)' else 'pgbell.some(substr(%s, 4))' end || ' collate "C"'),
+    select format(pgbell.pinned(case when (array_agg(t.filled order by t.i))[1] then '(%s)' when bool_or(t.filled) then 'right(%s, -3)' else 'pgbell.some(right(%s, -3))' end || ' collate "C"'),
         string_agg(format(pgbell.pinned(case when t.i = 1 and t.filled then '%s' when t.filled then $q$('","' || %s)$q$ else $q$coalesce('","' || %s, '')$q$ end), t.e), pgbell.pinned(' || ') order by t.i))
     from (
         select t.i, pgbell.scope_expression(f, t.t, alias, true) as e,
