@@ -3,7 +3,6 @@ package listener
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"time"
 
@@ -17,14 +16,14 @@ func (s *session) arm(ctx context.Context) error {
 	if ring == s.armed.After(now.Add(lease/3)) || !ring && s.armed.IsZero() {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.Timeout, errSilent)
 	defer cancel()
 	fresh := !s.armed.After(now)
 	if err := s.ask(ctx, ring); err != nil {
 		if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) && pgErr.Code == "55P03" { // lock_not_available: others are at it
 			return nil
 		}
-		return fmt.Errorf("ask writers to ring: %w", installed(err))
+		return because(ctx, "ask writers to ring", err)
 	}
 	s.armed = time.Time{}
 	if ring {
@@ -37,7 +36,7 @@ func (s *session) arm(ctx context.Context) error {
 	// which is given out later.
 	var fence string
 	if err := s.conn.QueryRow(ctx, "select pg_current_xact_id()::text").Scan(&fence); err != nil {
-		return fmt.Errorf("ask writers to ring: %w", err)
+		return because(ctx, "ask writers to ring", err)
 	}
 	var err error
 	s.pace.fence, err = strconv.ParseUint(fence, 10, 64)

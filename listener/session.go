@@ -170,7 +170,7 @@ func (s *session) listen(ctx context.Context) error {
 // rotate takes the journal's rotation one step further, if one is due. Another
 // listener may be at it, and a role that may not is no reason to stop.
 func (s *session) rotate(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.Timeout, errSilent)
 	defer cancel()
 	var step string
 	err := s.conn.QueryRow(ctx, "select pgbell.rotate($1)", s.cfg.Retention).Scan(&step)
@@ -181,7 +181,7 @@ func (s *session) rotate(ctx context.Context) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("rotate the journal: %w", err)
+		return because(ctx, "rotate the journal", err)
 	}
 	s.log.Debug("rotation", "step", step)
 	return nil
@@ -190,14 +190,14 @@ func (s *session) rotate(ctx context.Context) error {
 // measure notes how full the server's notification queue is, and how large the
 // journal.
 func (s *session) measure(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.Timeout, errSilent)
 	defer cancel()
 	var (
 		usage float64
 		bytes int64
 	)
 	if err := s.conn.QueryRow(ctx, `select pg_notification_queue_usage(), pg_total_relation_size('pgbell.journal_0') + pg_total_relation_size('pgbell.journal_1')`).Scan(&usage, &bytes); err != nil {
-		return fmt.Errorf("measure the journal: %w", installed(err))
+		return because(ctx, "measure the journal", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
