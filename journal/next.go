@@ -12,8 +12,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// nextSQL gives what was written since a cursor of a moment ago, at a third of what
-// readSQL costs: from the one table that is written, as a rule, and of what is between
+// nextSQL gives what was written since a cursor of a moment ago, for less than
+// readSQL takes: from the one table that is written, as a rule, and of what is between
 // the cursor's xmin and its xmax, which is hardly anything, it passes over what was seen.
 // The second column tells whether a step of the rotation was taken since that table
 // was found to be enough: if not, then the journal reaches back to the cursor, too.
