@@ -70,6 +70,11 @@ func TestReplayAndLiveJoinWithoutGapOrRepeat(t *testing.T) {
 			w := start(t, example.Database(t), options{})
 			w.l.tail.Limit = keep
 			all := w.write(4, rows, 200)
+			away := &client{t: t, w: w, conn: connect(t, w.url), scopes: taskScopes(rows)}
+			var err error
+			if away.page, err = look(t.Context(), away.conn); err != nil {
+				t.Fatal(err)
+			}
 			written := make(chan struct{})
 			go func() { all.group.Wait(); close(written) }()
 
@@ -84,6 +89,9 @@ func TestReplayAndLiveJoinWithoutGapOrRepeat(t *testing.T) {
 				})
 			}
 			clients.Wait()
+			if err := away.finish(t.Context()); err != nil {
+				t.Error(err)
+			}
 			// The listener has two connections, one of them for its proof.
 			asked := w.queries.count("application_name") - 2
 			if fromMemory := keep == journal.MaxTail; fromMemory != (asked == 0) {
@@ -115,15 +123,7 @@ func (c *client) comeAndGo(written chan struct{}) error {
 	for {
 		select {
 		case <-written:
-			end, err := look(ctx, c.conn)
-			if err != nil {
-				return err
-			}
-			err = c.visit(ctx, func(_ int, at journal.Cursor) bool { return at.Includes(end.cursor) })
-			if diff := cmp.Diff(end.n, c.page.n); diff != "" {
-				c.t.Error(diff)
-			}
-			return err
+			return c.finish(ctx)
 		default:
 			enough := c.random.IntN(40)
 			err := c.visit(ctx, func(events int, _ journal.Cursor) bool {
@@ -139,6 +139,20 @@ func (c *client) comeAndGo(written chan struct{}) error {
 			}
 		}
 	}
+}
+
+// finish comes back once all is written, and stays until the page shows what the table
+// holds.
+func (c *client) finish(ctx context.Context) error {
+	end, err := look(ctx, c.conn)
+	if err != nil {
+		return err
+	}
+	err = c.visit(ctx, func(_ int, at journal.Cursor) bool { return at.Includes(end.cursor) })
+	if diff := cmp.Diff(end.n, c.page.n); diff != "" {
+		c.t.Error(diff)
+	}
+	return err
 }
 
 // visit resumes from the page's cursor and stays until leave holds, given how many
