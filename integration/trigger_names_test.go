@@ -12,7 +12,7 @@ import (
 
 // Names that are also names of pgbell's own, of SQL, or hard to quote.
 var oddNames = strings.Fields(`old new n o t i r q s x k j u c p d feed feed_1 columns scopes select tg_op tg_table_name found
-	change changes bell seq part tbl op origin templates alive grown size heard unsure old_rows new_rows audience key data
+	change changes bell seq part since orders quick tbl op origin templates alive grown size heard unsure old_rows new_rows audience key data
 	drifted counts changed c1 old_r old_scopes pgbell journal row_number concat text null true user current_user table
 	array case end begin declare NEW Old all any value values sqlstate sqlerrm loop if by foreach strict while in into or then to using when not for from`)
 

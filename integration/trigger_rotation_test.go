@@ -140,6 +140,37 @@ func TestTriggerRotationKeepsASwitchThatWasRolledBack(t *testing.T) {
 	}
 }
 
+// The slot and until when to ring are in one sequence: who changes one of them leaves the
+// other as it is, and waits for who changes that.
+func TestTriggerRotationAndArmingLeaveEachOther(t *testing.T) {
+	d := newRotating(t)
+	is := func(when, want string) {
+		t.Helper()
+		if got := d.ask(`select last_value & 1 || ' ' || (pgbell.armed() is true) from pgbell.orders`); got != want {
+			t.Errorf("%s: %s, want %s", when, got, want)
+		}
+	}
+	is("at first", "0 false")
+	d.exec(`select pgbell.arm('a', '30 s')`)
+	is("armed", "0 true")
+	d.exec(`insert into t values (1)`)
+	d.rotates("switched")
+	is("switched", "1 true")
+	d.exec(`select pgbell.arm('a', '0')`)
+	is("disarmed", "1 false")
+	d.exec(`select pgbell.arm('a', '30 s'), pgbell.arm('b', '30 s'), pgbell.arm('a', '0')`)
+	is("b is left", "1 true")
+	d.exec(`insert into t values (2)`)
+	d.rotates("waiting for transactions", "resting", "truncated")
+	d.exec(`begin; select pgbell.arm('b', '0')`)
+	d.rotates("busy")
+	d.exec(`commit`)
+	is("disarmed meanwhile", "1 false")
+	d.rotates("switched")
+	is("back", "0 false")
+	d.expect(`insert into t values (3)`, `insert t public.t {"id":3}`)
+}
+
 // One who reads keeps it from truncating, and isn't waited for: nobody waits behind.
 func TestTriggerRotationDoesNotWaitForReaders(t *testing.T) {
 	d := newRotating(t)

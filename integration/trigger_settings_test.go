@@ -103,7 +103,7 @@ func TestTriggerLeavesTheWritersSettings(t *testing.T) {
 		create function fill() returns text set search_path = public, pg_catalog set enable_nestloop = off language plpgsql as
 			$$ begin update t set n = n + 1; return current_setting('search_path') || current_setting('enable_nestloop') || current_setting('jit'); end $$`)
 	conn := d.connect()
-	const settings = `select concat_ws(' / ', current_setting('search_path'), current_setting('enable_nestloop'), current_setting('plan_cache_mode'), current_setting('jit'))`
+	const settings = `select concat_ws(' / ', current_setting('search_path'), current_setting('enable_nestloop'), current_setting('plan_cache_mode'), current_setting('jit'), current_setting('work_mem'))`
 	shows := func(when, want string) {
 		t.Helper()
 		var got string
@@ -111,24 +111,24 @@ func TestTriggerLeavesTheWritersSettings(t *testing.T) {
 			t.Errorf("%s: %q, want %q: %v", when, got, want, err)
 		}
 	}
-	d.execOn(conn, `set search_path = "$user", public`, `set jit = on`)
-	const own = `"$user", public / on / auto / on`
-	const many = `insert into t select g, 0 from generate_series(1, 700) g; update t set n = n + 1; update t set n = 7 where id < 3; delete from t where id = 5`
+	d.execOn(conn, `set search_path = "$user", public`, `set jit = on`, `set work_mem = '5MB'`)
+	const own = `"$user", public / on / auto / on / 5MB`
+	const many = `insert into t select g, 0 from generate_series(1, 700) g; update t set n = n + 1; update t set id = id + 10000; update t set n = 7 where id < 10003; delete from t where id = 10005`
 	d.execOn(conn, many)
 	shows("after a bulk write", own)
-	d.execOn(conn, `begin; set local search_path = public; set local enable_nestloop = off`, `update t set n = n + 1`)
-	shows("set local", `public / off / auto / on`)
+	d.execOn(conn, `begin; set local search_path = public; set local enable_nestloop = off; set local work_mem = '70kB'`, `update t set n = n + 1`)
+	shows("set local", `public / off / auto / on / 70kB`)
 	d.execOn(conn, `savepoint s; set local plan_cache_mode = force_custom_plan; update t set n = n + 1`)
-	shows("in a savepoint", `public / off / force_custom_plan / on`)
+	shows("in a savepoint", `public / off / force_custom_plan / on / 70kB`)
 	if err := tryExec(t.Context(), conn, `update t set id = 1, n = 1`); err == nil {
 		t.Error("no error")
 	}
 	d.execOn(conn, `rollback to s`)
-	shows("rolled back to it", `public / off / auto / on`)
+	shows("rolled back to it", `public / off / auto / on / 70kB`)
 	d.execOn(conn, `commit`)
 	shows("after it", own)
 	d.execOn(conn, `begin; set enable_nestloop = off; update t set n = n + 1; commit`)
-	shows("set in a transaction", `"$user", public / off / auto / on`)
+	shows("set in a transaction", `"$user", public / off / auto / on / 5MB`)
 	d.execOn(conn, `begin; set jit = off; update t set n = n + 1; rollback; reset enable_nestloop`)
 	shows("set in one that was rolled back", own)
 	var within string

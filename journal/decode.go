@@ -21,8 +21,28 @@ type wireSide struct {
 type wireChange struct {
 	wireSide
 	Changed []string        `json:"changed"`
+	Flags   string          `json:"flags"`   // in place of Changed: a t for each of Columns that changed, else an f
+	Columns []string        `json:"columns"` // all that may change while the row doesn't move
 	Data    json.RawMessage `json:"data"`
 	Old     *wireSide       `json:"old"`
+}
+
+// flagged returns those of columns that have a t among flags.
+func flagged(columns []string, flags string) (changed []string, ok bool) {
+	if len(columns) != len(flags) {
+		return nil, false
+	}
+	changed = columns[:0]
+	for i, column := range columns {
+		switch flags[i] {
+		case 't':
+			changed = append(changed, column)
+		case 'f':
+		default:
+			return nil, false
+		}
+	}
+	return changed, true
 }
 
 // wireAudience tells an audience that is null, which is everyone, from one that
@@ -50,13 +70,16 @@ func (w wireSide) side() Side {
 	return s
 }
 
-func (w wireChange) change() Change {
-	c := Change{Side: w.side(), Changed: w.Changed, Data: orNil(w.Data)}
+func (w wireChange) change() (c Change, ok bool) {
+	c, ok = Change{Side: w.side(), Changed: w.Changed, Data: orNil(w.Data)}, true
+	if w.Columns != nil {
+		c.Changed, ok = flagged(w.Columns, w.Flags)
+	}
 	if w.Old != nil {
 		old := w.Old.side()
 		c.Old = &old
 	}
-	return c
+	return c, ok
 }
 
 func orNil(raw json.RawMessage) json.RawMessage {
@@ -125,7 +148,10 @@ func readChanges(text []byte) ([]Change, bool) {
 	}
 	changes := make([]Change, len(wire))
 	for i, w := range wire {
-		changes[i] = w.change()
+		var ok bool
+		if changes[i], ok = w.change(); !ok {
+			return nil, false
+		}
 	}
 	return changes, true
 }
@@ -198,7 +224,11 @@ func ParseNotification(payload string) (Notification, error) {
 		default:
 			return Notification{}, errNotification
 		}
-		r.Changes = []Change{wire.change()}
+		change, ok := wire.change()
+		if !ok {
+			return Notification{}, errNotification
+		}
+		r.Changes = []Change{change}
 		n.Volatile, n.Record = true, r
 	}
 	return n, nil

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -77,6 +78,16 @@ func TestResetsAreDecoded(t *testing.T) {
 	}
 }
 
+// The quick way of the triggers leaves it to the reader which columns changed.
+func TestFlagsAreDecoded(t *testing.T) {
+	for _, space := range []string{"", " "} { // with white space it's encoding/json that reads it
+		r := decoded(t, "update", space+`[{"flags":"ftft","scopes":["a"],"audience":null,"columns":["n","m","o","p"],"data":{"n":1}}]`)
+		if len(r.Changes) != 1 || !slices.Equal(r.Changes[0].Changed, []string{"m", "p"}) || string(r.Changes[0].Data) != `{"n":1}` {
+			t.Errorf("got %+v", r)
+		}
+	}
+}
+
 func TestDisconnectIsDecoded(t *testing.T) {
 	for changes, want := range map[string]*Disconnect{
 		`{"user":"ann","scope":null}`: {UserID: "ann"},
@@ -111,6 +122,9 @@ func TestUnreadableRecordResetsEveryScope(t *testing.T) {
 		"scope of a number": {"delete", `[{"scopes":[1],"audience":null}]`},
 		"bad audience":      {"update", `[{"scopes":["a"],"audience":"u"}]`},
 		"too deep":          {"publish", `[{"scopes":["a"],"audience":null,"data":{"x":` + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + `}}]`},
+		"flags too few":     {"update", `[{"flags":"t","scopes":["a"],"audience":null,"columns":["n","m"]}]`},
+		"flags of another":  {"update", `[{"flags":"tx","scopes":["a"],"audience":null,"columns":["n","m"]}]`},
+		"no flags":          {"update", `[{"scopes":["a"],"audience":null,"columns":["n","m"]}]`},
 		"bad template":      {"reset", `{"templates":["a:{"],"reason":"truncate"}`},
 		"reset of a list":   {"attach", `[]`},
 	} {
@@ -236,6 +250,8 @@ func FuzzScanChanges(f *testing.F) {
 		`[{"scopes":["project:7","task:9"],"audience":["ann"],"key":{"id":9},"changed":["title","done"]}]`,
 		`[{"scopes":[],"audience":null,"key":null,"changed":[],"data":{"a":[1,"}"],"b":{"c":null}},"old":{"scopes":["a"],"audience":[]}}]`,
 		`[{"scopes":["a"],"audience":["é"],"old":{"scopes":["b"],"audience":null,"key":{"id":"x"}}},{"scopes":["b"],"audience":[""]}]`,
+		`[{"flags":"tf","scopes":["a"],"audience":null,"key":{"id":1},"columns":["n","m"],"data":{}}]`, `[{"flags":"","scopes":["a"],"audience":null,"columns":[]}]`,
+		`[{"flags":"t","scopes":["a"],"audience":null}]`, `[{"flags":"x","scopes":["a"],"audience":null,"columns":["n"]}]`,
 		`[{"scopes":["a"],"audience":null,"data":{}}]`, `[]`, `[{"scopes":["a\"b"],"audience":null}]`, `[{"scopes":["a"]}]`, `[{"scopes":["a"],"audience":null,"key":{"a":}}]`,
 		`[{"scopes":["a"],"audience":null},]`, `[{"scopes":["a"],"audience":null}] `, `[{"scopes":["a",],"audience":null}]`, `[{"scopes":["a"],"audience":["\u0061"]}]`,
 		`[{"scopes":["a"],"audience":null,"data":` + strings.Repeat(`{"a":`, 9999) + "null" + strings.Repeat("}", 9999) + `}]`,
@@ -259,7 +275,10 @@ func FuzzScanChanges(f *testing.F) {
 		}
 		want := make([]Change, len(wire))
 		for i, w := range wire {
-			want[i] = w.change()
+			var ok bool
+			if want[i], ok = w.change(); !ok {
+				t.Fatal("encoding/json: flags that fit no columns")
+			}
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("(-encoding/json +scanned):\n%s", diff)
@@ -271,6 +290,7 @@ func FuzzScanChanges(f *testing.F) {
 func TestCommonChangesAreScanned(t *testing.T) {
 	for _, text := range []string{
 		`[{"scopes":["project:7","task:9"],"audience":["ann"],"key":{"id":9},"changed":["title","done"]}]`,
+		`[{"flags":"tfft","scopes":["project:7","task:9"],"audience":["ann"],"key":{"id":9},"columns":["title","done","n","m"]}]`,
 		`[{"scopes":["a"],"audience":null,"key":{"id":9},"data":{"x":[1,"}"]}},{"scopes":["b"],"audience":["é"],"old":{"scopes":["b"],"audience":null,"key":{"id":"x"}}}]`,
 	} {
 		if _, ok := scanChanges([]byte(text)); !ok {
@@ -280,7 +300,7 @@ func TestCommonChangesAreScanned(t *testing.T) {
 }
 
 func BenchmarkDecode(b *testing.B) {
-	text := []byte(`[{"scopes":["project:7","task:9"],"audience":["ann"],"key":{"id":9},"changed":["title","done","updated_at"]}]`)
+	text := []byte(`[{"flags":"tttf","scopes":["project:7","task:9"],"audience":["ann"],"key":{"id":9},"columns":["title","done","updated_at","body"]}]`)
 	b.ReportAllocs()
 	for b.Loop() {
 		r := Record{}

@@ -22,14 +22,25 @@ func scanChanges(text []byte) ([]Change, bool) {
 	changes := make([]Change, 0, 1+bytes.Count(text, []byte(`},{"scopes":`)))
 	for {
 		var c Change
+		s.expect("{")
+		flags := s.flags()
 		c.Side = s.side()
 		if s.skip(`,"changed":`) {
 			c.Changed = s.strings()
+		}
+		if s.skip(`,"columns":`) {
+			var ok bool
+			if c.Changed, ok = flagged(s.strings(), flags); !ok {
+				s.failed = true
+			}
+		} else if flags != "" {
+			s.failed = true
 		}
 		if s.skip(`,"data":`) {
 			c.Data = s.object()
 		}
 		if s.skip(`,"old":`) {
+			s.expect("{")
 			old := s.side()
 			s.expect("}")
 			c.Old = &old
@@ -67,9 +78,21 @@ func (s *scanner) expect(word string) {
 	}
 }
 
-// side reads an object up to its key, if it has one.
+// flags reads the member in front of the others that tells which columns changed.
+func (s *scanner) flags() string {
+	if !s.skip(`"flags":"`) {
+		return ""
+	}
+	n := max(strings.IndexByte(s.whole[s.at:], '"'), 0)
+	flags := s.whole[s.at : s.at+n]
+	s.at += n
+	s.expect(`",`)
+	return flags
+}
+
+// side reads an object from its scopes up to its key, if it has one.
 func (s *scanner) side() (side Side) {
-	s.expect(`{"scopes":`)
+	s.expect(`"scopes":`)
 	side.Scopes = s.strings()
 	s.expect(`,"audience":`)
 	if !s.skip("null") {

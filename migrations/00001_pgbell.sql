@@ -13,7 +13,7 @@
 --
 -- What runs inside a user's write is a function that the generator makes, and what
 -- that calls: pgbell.scope_value, .percent_encode, .encoded, .differs, .some, .origin,
--- .tell, .record, .place, .record_reset, .armed, .ring, .take_settings and
+-- .record, .drawn_before, .place, .record_reset, .armed, .ring, .take_settings and
 -- .leave_settings. Keep those short: their cost is the writer's, and so are their errors.
 
 -- +goose Up
@@ -92,10 +92,12 @@ end $$;
 -- each.
 create sequence pgbell.journal_seq;
 
--- The slot that is written now: its last_value. A sequence, since that is read
--- outside MVCC: all writers see a switch at once.
-create sequence pgbell.journal_slot minvalue 0 maxvalue 1;
-select setval('pgbell.journal_slot', 0);
+-- What writers are to do, in the last_value of a sequence, since that is read outside
+-- MVCC: all see it at once. The lowest bit is the slot that is written now; the rest is
+-- until when they are to ring, in milliseconds since 1970, or 0. Who changes it holds the
+-- lock of pgbell.waiting.
+create sequence pgbell.orders minvalue 0;
+select setval('pgbell.orders', 0);
 
 -- Counts the steps of the rotation, each before it has an effect. Read outside MVCC,
 -- too: who finds no step since saw all there is where it was to be found then.
@@ -105,7 +107,7 @@ create sequence pgbell.journal_turn;
 -- are no partitions: who writes names the table, for to have Postgres find it, and check
 -- the row, takes a third of the time to write it.
 create table pgbell.journal (
-    seq     bigint not null,
+    seq     bigint not null default nextval('pgbell.journal_seq'),
     part    integer not null default 0,
     xid     xid8 not null default pg_current_xact_id(),
     at      timestamptz not null default clock_timestamp(),
@@ -162,7 +164,7 @@ begin
     if not found then
         return 'busy';
     end if;
-    select q.last_value into current from pgbell.journal_slot q;
+    select q.last_value & 1 into current from pgbell.orders q;
     resting := 'pgbell.journal_' || 1 - current;
 
     -- The sequence keeps a switch that was rolled back.
@@ -208,9 +210,14 @@ begin
     if top is null or state.since + retention / 2 > clock_timestamp() then
         return 'fresh';
     end if;
+    begin
+        lock table pgbell.waiting in share row exclusive mode;
+    exception when lock_not_available then
+        return 'busy';
+    end;
     update pgbell.journal_state
     set turn = nextval('pgbell.journal_turn'), slot = 1 - current, since = clock_timestamp(), fence = null, quiet_at = null;
-    perform setval('pgbell.journal_slot', 1 - current);
+    perform setval('pgbell.orders', q.last_value - current + 1 - current) from pgbell.orders q;
     return 'switched';
 end $$;
 -- +goose StatementEnd
@@ -308,12 +315,7 @@ end $$;
 -- every few milliseconds instead, and where there is none nobody rings. Which of the
 -- two a writer saw is a matter of latency only, never of what is delivered.
 
--- Until when writers are to ring, in milliseconds since 1970: its last_value. A
--- sequence, since that is read outside MVCC: all writers see it at once. It expires
--- by itself if the servers die.
-create sequence pgbell.armed_until;
-
--- The servers that wait to be rung.
+-- The servers that wait to be rung. It expires by itself if they die.
 create unlogged table pgbell.waiting (
     server text primary key,
     until  timestamptz not null
@@ -335,14 +337,15 @@ begin
     if lease > '0' then
         insert into pgbell.waiting values (left(arm.server, 64), moment + least(lease, '1 minute'));
     end if;
-    perform setval('pgbell.armed_until', (select coalesce(ceil(max(extract(epoch from w.until)) * 1000), 1)::bigint from pgbell.waiting w));
+    perform setval('pgbell.orders', (q.last_value & 1) + 2 * (select coalesce(ceil(max(extract(epoch from w.until)) * 1000), 0)::bigint from pgbell.waiting w))
+    from pgbell.orders q;
 end $$;
 -- +goose StatementEnd
 
 -- Whether somebody waits to be rung; null for no.
 create function pgbell.armed() returns boolean
 language sql volatile
-return pg_sequence_last_value('pgbell.armed_until') > date_part('epoch', clock_timestamp()) * 1000;
+return pg_sequence_last_value('pgbell.orders') / 2 > date_part('epoch', clock_timestamp()) * 1000;
 
 -- To pin a search_path costs as much as all of this does, so what runs inside a
 -- user's write doesn't. Its names mean the system's all the same: SQL functions whose
@@ -424,9 +427,9 @@ create function pgbell.record(seq bigint, part integer, tbl text, op text, origi
 language plpgsql
 as $$
 declare
-    own constant xid8 := pg_current_xact_id(); -- before the slot is looked up, as rotate's fence needs it
+    own constant pg_catalog.xid8 := pg_catalog.pg_current_xact_id(); -- before the slot is looked up, as rotate's fence needs it
 begin
-    if pg_sequence_last_value('pgbell.journal_slot') = 1 then
+    if pg_catalog.pg_sequence_last_value('pgbell.orders') operator(pg_catalog.%) 2 operator(pg_catalog.=) 1 then
         insert into pgbell.journal_1 (seq, part, tbl, op, origin, changes)
         values (record.seq, record.part, record.tbl, record.op, record.origin, record.changes);
     else
@@ -437,24 +440,16 @@ begin
 end $$;
 -- +goose StatementEnd
 
--- Tells of the one row that a statement changed, in JSON: scopes is the inside of an
--- array, rest and changed are what comes after it. Not called, STRICT, where one is null.
+-- The last seq that the transaction had drawn before the statement began whose trigger
+-- asks. It says IMMUTABLE, so that plpgsql, where it is all that an expression calls, asks
+-- it with the snapshot of that statement, not with a new one. (exec_eval_simple_expr in
+-- PostgreSQL's src/pl/plpgsql/src/pl_exec.c.) tbl is there for it to be asked each time.
 -- +goose StatementBegin
-create function pgbell.tell(changed text, tbl text, op text, scopes text, rest text) returns boolean
-language plpgsql strict
+create function pgbell.drawn_before(tbl text) returns bigint
+language plpgsql immutable
 as $$
 begin
-    if pg_catalog.pg_sequence_last_value('pgbell.journal_slot') operator(pg_catalog.=) 1 then
-        insert into pgbell.journal_1 (seq, tbl, op, origin, changes)
-        values (pg_catalog.nextval('pgbell.journal_seq'), tell.tbl, tell.op, pgbell.origin(), '[{"scopes":["' operator(pg_catalog.||) scopes operator(pg_catalog.||) rest operator(pg_catalog.||) changed);
-    else
-        insert into pgbell.journal_0 (seq, tbl, op, origin, changes)
-        values (pg_catalog.nextval('pgbell.journal_seq'), tell.tbl, tell.op, pgbell.origin(), '[{"scopes":["' operator(pg_catalog.||) scopes operator(pg_catalog.||) rest operator(pg_catalog.||) changed);
-    end if;
-    if pgbell.armed() then -- asked here, too: it takes time to begin a longer expression, whether it's needed or not
-        perform pgbell.ring(tbl, op, scopes);
-    end if;
-    return true;
+    return (select max(j.seq) from pgbell.journal j where j.xid = pg_current_xact_id());
 end $$;
 -- +goose StatementEnd
 
@@ -591,7 +586,7 @@ begin
         raise exception 'an operator of this can''t be named: %', sql;
     end if;
     sql := regexp_replace(sql, ' (\|\||=|<>|<=|<|>|\*<>|!~|\+|-|/) ', ' operator(pg_catalog.\1) ', 'g');
-    sql := regexp_replace(sql, '(?<![.\w])(concat|concat_ws|right|substr|rtrim|octet_length|pg_column_size|num_nulls|to_json|to_regtype|string_agg|array_to_string|unnest|current_setting|pg_trigger_depth)\(', 'pg_catalog.\1(', 'g');
+    sql := regexp_replace(sql, '(?<![.\w])(concat|concat_ws|format|starts_with|right|substr|rtrim|octet_length|pg_column_size|num_nulls|to_json|to_regtype|string_agg|array_to_string|unnest|current_setting|pg_trigger_depth)\(', 'pg_catalog.\1(', 'g');
     sql := regexp_replace(sql, '::(text|record|regclass)\M', '::pg_catalog.\1', 'g');
     return replace(sql, 'collate "C"', 'collate pg_catalog."C"');
 end $$;
@@ -661,9 +656,11 @@ end $$;
 --   txt    its text, null if that is too long for a scope and a user id: 1024 bytes, 4 more as stored
 --   js     its JSON
 --   users  the user ids in it, as the inside of a JSON array
+--   plain  where the column itself, in a text, gives txt: itself, else null
+--   number whether that is a number in JSON, too
 --   words  whether it is text
 --   filled whether it was NOT NULL when the table was attached; it may not be any more
-create type pgbell.column_sql as (name text, same text, fits text, safe boolean, txt text, js text, users text, words boolean, filled boolean);
+create type pgbell.column_sql as (name text, same text, fits text, safe boolean, txt text, plain text, number boolean, js text, users text, words boolean, filled boolean);
 
 -- Of all columns that a feed names, or only those. (plpgsql, which plans the query once.)
 -- +goose StatementBegin
@@ -693,6 +690,8 @@ begin
         from columns
     )
     select name, same, case when list and name = any (f.audience) then format(pgbell.pinned('coalesce(pg_column_size(%s) <= 2000000, true)'), q) end, safe, txt,
+        case when base = any ('{smallint,integer,bigint,uuid}'::regtype[]) then q end,
+        base = any ('{smallint,integer,bigint}'::regtype[]),
         case when base = any ('{smallint,integer,bigint}'::regtype[]) then format('coalesce(%s, %L)', txt, 'null')
             else format(pgbell.pinned(case
                 when builtin then $q$coalesce(case when %2$s then to_json(%1$s)::text end, 'null')$q$
@@ -709,6 +708,12 @@ begin
     order by i;
 end $$;
 -- +goose StatementEnd
+
+-- Whether values may make a reserved name of a template with these literals.
+create function pgbell.may_be_reserved(literals text[]) returns boolean
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$ select cardinality(literals) > 1 and exists (select from unnest(pgbell.reserved_scopes()) r (r) where r.r like array_to_string(literals, '%')) $$;
 
 -- A template's scope in SQL: null where a column is null, and where the values
 -- make it longer than a scope may be, or a name that is none. In the quick way, if all
@@ -734,8 +739,7 @@ begin
     from unnest(parsed.columns) p (p) join unnest(cols) c on c.name = p.p;
     checks := array_remove(array[
         case when bound > 256 then 'octet_length(s.s) <= 256' end,
-        case when parsed.columns <> '{}' and exists (select from unnest(pgbell.reserved_scopes()) r (r) where r.r like array_to_string(parsed.literals, '%'))
-            then 's.s <> all (pgbell.reserved_scopes())' end], null);
+        case when pgbell.may_be_reserved(parsed.literals) then 's.s <> all (pgbell.reserved_scopes())' end], null);
     if quick and checks = '{octet_length(s.s) <= 256}' and most > 0 then
         checks := '{}';
     else
@@ -778,6 +782,17 @@ create function pgbell.joined(a text[], b text[]) returns text[]
 language sql immutable
 as $$ select a[:cardinality(a) - 1] || (a[cardinality(a)] || b[1]) || b[2:] $$;
 
+-- The same by format, which takes less time to begin.
+create function pgbell.format_expression(parts text[]) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select format(pgbell.pinned('format(%s) collate "C"'), concat_ws(', ',
+        quote_literal(string_agg(case when p.i % 2 = 1 then replace(p.p, '%', '%%') else '%s' end, '' order by p.i)),
+        string_agg(p.p, ', ' order by p.i) filter (where p.i % 2 = 0)))
+    from unnest(parts) with ordinality p (p, i)
+$$;
+
 -- The audience of a row as JSON: null, or an array of user ids.
 create function pgbell.audience_parts(f pgbell.feed, alias text default '') returns text[]
 language sql stable
@@ -793,14 +808,14 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$ select case when f.audience is null then pgbell.pinned('null::text') else pgbell.concat_expression(pgbell.audience_parts(f, alias)) end $$;
 
--- The key of a row as JSON; there must be one.
-create function pgbell.key_parts(f pgbell.feed, alias text default '') returns text[]
+-- The key of a row as JSON; there must be one. In the quick way no number in it may be null.
+create function pgbell.key_parts(f pgbell.feed, alias text default '', quick boolean default false) returns text[]
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
     select array_agg(v.v order by k.i, v.i) || '}'::text
     from unnest(f.key) with ordinality k (k, i) join pgbell.columns(f, alias, f.key) c on c.name = k.k,
-        lateral (values (1, case k.i when 1 then '{' else ',' end || to_json(k.k) || ':'), (2, c.js)) v (i, v)
+        lateral (values (1, case k.i when 1 then '{' else ',' end || to_json(k.k) || ':'), (2, case when quick and c.number then c.plain else c.js end)) v (i, v)
 $$;
 
 create function pgbell.key_expression(f pgbell.feed, alias text default '') returns text
@@ -823,6 +838,36 @@ as $$
         from unnest(f.scopes) with ordinality t (t, i)
     ) t
 $$;
+
+-- The scopes of a row once more, as parts of a text, from '"scopes":["' on: where all of
+-- them are made of columns that are plain, and were NOT NULL at attach. Else it is null.
+-- +goose StatementBegin
+create function pgbell.plain_scopes(f pgbell.feed, alias text) returns text[]
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    cols   constant pgbell.column_sql[] := array(select c from pgbell.columns(f, alias) c);
+    parts  text[];
+    parsed record;
+    col    record;
+begin
+    for parsed in select p.* from unnest(f.scopes) with ordinality t (t, i), pgbell.parse_template(t.t) p order by t.i loop
+        if octet_length(array_to_string(parsed.literals, '')) + 36 * cardinality(parsed.columns) > 256 or pgbell.may_be_reserved(parsed.literals) then
+            return null;
+        end if;
+        parts := pgbell.joined(case when parts is null then array['"scopes":["'] else pgbell.joined(parts, array['","']) end, array[parsed.literals[1]]);
+        for i in 1 .. cardinality(parsed.columns) loop
+            select c.* into strict col from unnest(cols) c where c.name = parsed.columns[i];
+            if col.plain is null or not col.filled then
+                return null;
+            end if;
+            parts := parts || col.plain || parsed.literals[i + 1];
+        end loop;
+    end loop;
+    return parts;
+end $$;
+-- +goose StatementEnd
 
 -- The payload columns of a row in SQL, as JSON, without values that are too long.
 create function pgbell.data_expression(f pgbell.feed, alias text default '') returns text
@@ -915,11 +960,11 @@ end $$;
 -- attached, so that no care is needed for what is gone, and in which no other trigger
 -- has a part. What they don't return from is left to pgbell.changes and its loop.
 --   one    for one row, unless an update moves it: what most statements are, at a third of the cost.
---     As much as can be is done in one query and one call, for what costs is to begin one,
---     step of its expressions by step. Hence the order, too: changed is the first of them, since
---     a transition table whose columns are asked for in their own order is read without a
---     projection; and whether there is a second row is asked in a query without a sublink,
---     which Postgres would look through for tables to lock, each time.
+--     What costs is to begin a query, step of its expressions by step. Hence one query,
+--     which writes the journal, too; format, which looks the types of its arguments up once;
+--     which columns changed as flags, whose names the reader puts there; and whether there is
+--     a second row asked in a query without a sublink, which Postgres would look through for
+--     tables to lock, each time.
 --     It pins all its names, and has no variables in queries, for which a plan could be made anew
 --   many   for an update of more than 500 rows, at half of it: old and new are joined by the key.
 --     If each finds its other, no key has changed, since two rows can't have the same
@@ -932,20 +977,31 @@ as $$
 declare
     rows    constant text := case op when 'delete' then 'old_rows' else 'new_rows' end;
     alias   constant text := case op when 'delete' then 'o.' else 'n.' end;
-    names   constant text[] := f.key || f.audience || array(select unnest((pgbell.parse_template(t.t)).columns) from unnest(f.scopes) t (t));
+    scoped  constant text[] := array(select unnest((pgbell.parse_template(t.t)).columns) from unnest(f.scopes) t (t)); -- columns that scopes are made of
+    names   constant text[] := f.key || f.audience || scoped;
     depends constant text := format(pgbell.pinned('array[%L::regclass] is not null'), f.target::oid); -- as in pgbell.generate
     sound   constant text := coalesce((select string_agg(concat_ws(' and ', c.same, c.fits), ' and ') from pgbell.columns(f, alias) c), 'true'); -- types that are not built in are asked for by name, each time
     alone   text;  -- all is as it was, and no other trigger has a part in it
     same    text;  -- whether all columns are as they were
     differ  text;  -- names of those that an update changed
-    others  text;  -- of those that are not in moves
+    others  text;  -- the names of those that are not in moves, as a JSON array
     differences text; -- whether there is one
     counts  text;  -- whether one is among those that count
     moves   text;  -- whether one is among those that scopes, audience and key are made of, so that it may move the row
     keys    text;  -- whether two rows have the same key; null if that can't be asked for sure
     tables  text;
+    flags   text[]; -- parts of a text: whether each of others changed
+    simple  constant text[] := pgbell.plain_scopes(f, alias);
+    unknown text;   -- whether a column that must not be null is
     parts   text[]; -- of the JSON: what comes after the scopes
-    changed text;   -- and the rest of it; null if the update moves the row, or changes nothing that counts
+    change  text;   -- all of it; null if the update moves the row, or changes nothing that counts
+    head    text[] := '{"{"}'; -- what comes before them
+    flag    text;
+    unmoved text;   -- how the JSON of a row begins that did not change
+    whole   text[]; -- parts of all of it, where the scopes are simple
+    query   text;   -- that gives it, as x.c
+    json    text;   -- of one of many rows
+    sides   text;   -- what that is made of
     told    text;   -- whether somebody is to hear of the row
 begin
     if op = 'delete' and pgbell.deferrable_key(f.target) then
@@ -954,13 +1010,14 @@ begin
         select coalesce(string_agg(pgbell.has_type('(x.r).' || pgbell.quoted(c.name), c.base), ' and '), 'true'),
             format(case when count(*) < 90 then $q$concat_ws('","', %s)$q$ else $q$array_to_string(array[%s]::text[], '","')$q$ end, -- a function takes 100 arguments
                 coalesce(string_agg(d.named, ', ' order by c.i), 'null')),
-            format(pgbell.pinned(case when count(*) < 90 then $q$concat_ws('","', %s)$q$ else $q$array_to_string(array[%s]::text[], '","')$q$ end),
-                coalesce(string_agg(d.named, ', ' order by c.i) filter (where c.name <> all (names)), 'null')),
+            '[' || coalesce(string_agg(to_json(c.name)::text, ',' order by c.i) filter (where c.name <> all (names)), '') || ']',
+            case when count(*) < 50 then array_agg(c.differs order by c.i) filter (where c.name <> all (names))
+                else array[format(pgbell.pinned($q$array_to_string(array[%s], '')$q$), coalesce(string_agg(c.differs, ', ' order by c.i) filter (where c.name <> all (names)), 'null'))] end,
             coalesce(string_agg(c.differs, ' or ' order by c.i), 'false'),
             coalesce(string_agg(c.differs, ' or ' order by c.i) filter (where c.name = any (f.columns)), (f.columns is null)::text),
             coalesce(string_agg(c.differs, ' or ' order by c.i) filter (where c.name = any (names)), 'false'),
             string_agg(c.equals, ' and ') filter (where c.name = any (f.key))
-        into same, differ, others, differences, counts, moves, keys
+        into same, differ, others, flags, differences, counts, moves, keys
         from (
             select a.attname::text as name, a.attnum as i, b.b as base,
                 format(pgbell.pinned(case when k.plain or k.text then 'pgbell.differs(o.%s, n.%1$s)' else 'row(o.%s)::record *<> row(n.%1$s)::record' end), pgbell.quoted(a.attname)) as differs,
@@ -975,67 +1032,99 @@ begin
         same := coalesce((select string_agg(c.same, ' and ') from pgbell.columns(f, '(x.r).') c), 'true');
     end if;
 
-    alone := format(pgbell.pinned($q$%s and pg_trigger_depth() = 1 and coalesce(current_setting('pgbell.nested_%s', true), '') <> 'on' and pgbell.intact(%s, %L, %L)$q$),
+    alone := format(pgbell.pinned($q$%s and pg_trigger_depth() = 1 and (current_setting('pgbell.nested_%s', true) = 'on') is not true and pgbell.intact(%s, %L, %L)$q$),
         depends, f.id, f.target::oid, pgbell.feed_function(f.id, op), same);
     tables := case op when 'insert' then 'new_rows n' when 'delete' then 'old_rows o' else 'old_rows o, new_rows n' end;
     told := format(pgbell.pinned($q$(%s <> '')$q$), pgbell.scopes_expression(f, alias));
     parts := pgbell.joined(array['"],"audience":'], pgbell.audience_parts(f, alias));
     if f.key <> '{}' then
-        parts := pgbell.joined(pgbell.joined(parts, array[',"key":']), pgbell.key_parts(f, alias));
+        parts := pgbell.joined(pgbell.joined(parts, array[',"key":']), pgbell.key_parts(f, alias, true));
     end if;
-    changed := case when f.payload <> '{}' then format(pgbell.pinned($q$',"data":' || %s || '}]'$q$), pgbell.data_expression(f, alias)) else $q$'}]'$q$ end;
     if op = 'update' then
         told := format(pgbell.pinned($q$(%s) and (%s or %s <> '')$q$), case when f.columns is null then differences else counts || ' or ' || moves end, told, pgbell.scopes_expression(f, 'o.'));
-        parts := pgbell.joined(parts, array[',"changed":["']);
-        changed := format(pgbell.pinned($q$case when %s or not (%s) then null else pgbell.some(%s) || ('"]' || %s) end$q$), moves, counts, others, changed);
+        parts := pgbell.joined(parts, array[',"columns":' || others]);
     end if;
+    if f.payload <> '{}' then
+        parts := pgbell.joined(parts, array[',"data":', pgbell.data_expression(f, alias), '']);
+    end if;
+    parts := pgbell.joined(parts, array['}']);
+    if op = 'update' then
+        head := '{"{\"flags\":\""}';
+        foreach flag in array coalesce(flags, '{}') loop
+            head := head || flag || ''::text;
+        end loop;
+        head := pgbell.joined(head, array['",']);
+        unmoved := '{"flags":"' || repeat('f', json_array_length(others::json)) || '"';
+    end if;
+    whole := pgbell.joined(pgbell.joined(head, simple), parts);
+    change := case when simple is not null then pgbell.format_expression(pgbell.joined(pgbell.joined(array['['], whole), array[']']))
+        else concat_ws(pgbell.pinned(' || '), pgbell.format_expression(pgbell.joined(pgbell.joined(array['['], head), array['"scopes":["'])),
+            pgbell.quick_scopes(f, alias), pgbell.format_expression(pgbell.joined(parts, array[']']))) end;
+    select case when count(*) > 0 then format(pgbell.pinned('num_nulls(%s) > 0'), string_agg(c.plain, ', ')) end into unknown
+    from pgbell.columns(f, alias, names) c
+    where c.number and c.name = any (f.key) or simple is not null and c.name = any (scoped);
+    unknown := nullif(concat_ws(' or ', moves, unknown), '');
+    change := coalesce('case when ' || nullif(concat_ws(' or ', unknown, 'not (' || nullif(counts, 'true') || ')'), '') || ' then null else ' || change || ' end', change);
+    query := format('from (select %s as c from %s where %s and %s offset 0) x where %s', change, tables, depends, sound,
+        case when op = 'update' then format(pgbell.pinned('not starts_with(x.c, %L)'), '[' || unmoved) else 'x.c is not null' end);
     one := format($q$
-    if %s then
-        perform from %s limit 1 offset 1;
-        if not found then
-            select pgbell.tell(%s, pgbell.name_of(%s), %L, %s, %s)
-            from %s
-            where %s and %s
-            into feed.told;
-            if feed.told then
-                return null;
-            elsif found and not exists (select from %s where %s) then -- nobody is to hear of it
-                return null;
-            end if;
+    perform from %s limit 1 offset 1;
+    if not found and %s then
+        quick.orders := pg_catalog.pg_sequence_last_value('pgbell.orders');
+        if quick.orders operator(pg_catalog.=) 0 then
+            insert into pgbell.journal_0 (tbl, op, origin, changes) select pgbell.name_of(%3$s), %4$L, pgbell.origin(), x.c %5$s;
+        elsif quick.orders operator(pg_catalog.=) 1 then
+            insert into pgbell.journal_1 (tbl, op, origin, changes) select pgbell.name_of(%3$s), %4$L, pgbell.origin(), x.c %5$s;
+        else
+            perform pgbell.record(pg_catalog.nextval('pgbell.journal_seq'), 0, pgbell.name_of(%3$s), %4$L, pgbell.origin(), x.c),
+                pgbell.ring(pgbell.name_of(%3$s), %4$L, pg_catalog.split_part(pg_catalog.split_part(x.c, '"scopes":["', 2), '"],', 1)) %5$s;
+        end if;
+        if found then
+            return null;
+        elsif not exists (select from %6$s where not (%7$s) or (%8$s)) then -- nobody is to hear of it
+            return null;
         end if;
     end if;$q$,
-        alone, rows, changed, f.target::oid, op, pgbell.quick_scopes(f, alias), pgbell.concat_expression(parts),
-        tables, depends, sound, tables, told);
+        rows, alone, f.target::oid, op, query, tables, sound, told);
     if op = 'update' and f.payload is null and not exists (select from pgbell.columns(f) c where c.fits is not null) and keys is not null and not pgbell.deferrable_key(f.target) then
-        many := format($q$
-            if %10$s and exists (select from new_rows offset 500) then
-                for feed.change, feed.told in
-                    select string_agg(x.change, ','), sum(count(*)) over () = (select count(*) from new_rows)
-                    from (select x.i, case when x.changed <> '' and (x.counts or x.moved) and (x.scopes <> '' or x.old[1] <> '') then
+        json := $q$case when x.changed <> '' and (x.counts or x.moved) and (x.scopes <> '' or x.old[1] <> '') then
                             '{"scopes":' || case when x.scopes = '' then '[]' else '["' || x.scopes || '"]' end || ',"audience":' || coalesce(x.audience, 'null')
                             || ',"key":' || x.key || ',"changed":["' || x.changed || '"]' || case when x.moved then
                                 ',"old":{"scopes":' || case when x.old[1] = '' then '[]' else '["' || x.old[1] || '"]' end
-                                || ',"audience":' || coalesce(x.old[2], 'null') || ',"key":' || x.key || '}' else '' end || '}' end as change
-                        from (select x.*, x.old is not null and (x.old[1] <> x.scopes or x.old[2] is distinct from x.audience) as moved
-                            from (select row_number() over () as i, %1$s as changed, %2$s as counts, %4$s, case when %3$s then array[%5$s, %6$s] end as old
-                                from old_rows o join new_rows n on %7$s offset 0) x offset 0) x offset 0) x
+                                || ',"audience":' || coalesce(x.old[2], 'null') || ',"key":' || x.key || '}' else '' end || '}' end$q$;
+        sides := format($q$from (select x.*, x.old is not null and (x.old[1] <> x.scopes or x.old[2] is distinct from x.audience) as moved
+                            from (select %s as changed, %s as counts, %s, case when %s then array[%s, %s] end as old$q$,
+            differ, counts, pgbell.side(f, 'n.'), moves, pgbell.scopes_expression(f, 'o.'), pgbell.audience_expression(f, 'o.'));
+        query := format('o.%s is not null as paired from new_rows n left join old_rows o on %s offset 0', pgbell.quoted(f.key[1]), keys);
+        many := format($q$
+            if %s and exists (select from new_rows offset 500) then
+                if pg_size_bytes(current_setting('work_mem')) < 33554432 then -- else 100,000 rows are sorted on disk, at a third more time
+                    perform set_config('work_mem', '32MB', true);
+                end if;
+                for feed.change, feed.told in
+                    select string_agg(x.change, ',')%s, bool_and(bool_and(x.paired)) over ()
+                    from (%s) x
                     group by (x.i - 1) / 500
                 loop
                     exit when not feed.told; -- before the first is recorded
                     continue when feed.change is null;
                     feed.seq := coalesce(feed.seq, nextval('pgbell.journal_seq'));
-                    perform pgbell.record(feed.seq, feed.part, %8$s, 'update', %9$s, '[' || feed.change || ']');
+                    perform pgbell.record(feed.seq, feed.part, feed.tbl, 'update', feed.origin, '[' || feed.change || ']');
                     feed.part := feed.part + 1;
                 end loop;
+                perform set_config('work_mem', feed.kept[5], true);
                 if feed.told then
                     if feed.part > 0 then
-                        perform pgbell.ring(%8$s, 'update', null);
+                        perform pgbell.ring(feed.tbl, 'update', null);
                     end if;
                     exit rest;
                 end if;
             end if;$q$,
-            differ, counts, moves, pgbell.side(f, 'n.'), pgbell.scopes_expression(f, 'o.'), pgbell.audience_expression(f, 'o.'),
-            keys, 'feed.tbl', 'feed.origin', alone);
+            alone,
+            case when simple is not null then format(' filter (where not starts_with(x.change, %L))', unmoved) else '' end,
+            case when simple is null then 'select x.i, x.paired, ' || json || ' as change ' || sides || ', row_number() over () as i, ' || query || ') x offset 0) x offset 0'
+            else 'select row_number() over () as i, y.* from (select case when ' || unknown || ' then (select ' || json || ' ' || sides || ' offset 0) x offset 0) x)'
+                || coalesce(' when not (' || nullif(counts, 'true') || ') then null', '') || ' else ' || pgbell.format_expression(whole) || ' end as change, ' || query || ') y offset 0' end);
     end if;
 end $$;
 -- +goose StatementEnd
@@ -1078,7 +1167,7 @@ language plpgsql
 as $$
 declare
     kept constant pg_catalog.text[] := array[pg_catalog.current_setting('search_path'), pg_catalog.current_setting('enable_nestloop'),
-        pg_catalog.current_setting('plan_cache_mode'), pg_catalog.current_setting('jit')];
+        pg_catalog.current_setting('plan_cache_mode'), pg_catalog.current_setting('jit'), pg_catalog.current_setting('work_mem')];
 begin
     perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true), pg_catalog.set_config('enable_nestloop', 'off', true),
         pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true), pg_catalog.set_config('jit', 'off', true);
@@ -1142,8 +1231,8 @@ end $body$, pgbell.table_expression(f, fn), f.scopes, f.durable));
                 if feed.seq is not null then
                     null;
                 elsif current_setting('pgbell.nested_%s', true) = 'on' then
-                    select p.seq, p.part, p.unsure into feed.seq, feed.part, feed.unsure from pgbell.place(feed.tbl, feed.op, feed.unsure, feed.changes,
-                        (select max(j.seq) from pgbell.journal j where j.xid = pg_current_xact_id())) p;
+                    feed.since := pgbell.drawn_before(feed.tbl);
+                    select p.seq, p.part, p.unsure into feed.seq, feed.part, feed.unsure from pgbell.place(feed.tbl, feed.op, feed.unsure, feed.changes, feed.since) p;
                 else
                     feed.seq := nextval('pgbell.journal_seq');
                 end if;
@@ -1192,9 +1281,9 @@ end $body$, pgbell.table_expression(f, fn), f.scopes, f.durable));
 
     return format($f$
 create or replace function pgbell.%s() returns trigger
-language plpgsql stable security definer%s%s
+language plpgsql %s security definer%s%s
 as %L$f$,
-        fn,
+        fn, case when one is null then 'stable' else 'volatile' end,
         case when one is null then $q$
 set search_path = pg_catalog, pg_temp
 set enable_nestloop = off -- a plan made for one row is kept, and used for a million
@@ -1213,9 +1302,12 @@ set lc_monetary = 'C'
 set array_nulls = on$q$ else '' end,
         format($body$
 #variable_conflict use_column
-<<feed>>
+<<quick>>
 declare
-    -- Without a default, which would take time even where it isn't needed.
+    orders    bigint;    -- of pgbell.orders
+begin%s
+    <<feed>>
+    declare
     op        pg_catalog.text;
     tbl       pg_catalog.text;
     origin    pg_catalog.text;
@@ -1229,11 +1321,12 @@ declare
     bell      pg_catalog.text;      -- scopes of all changes
     seq       bigint;    -- null, and alive true, where a query asks: one without variables would get none, even if columns that are gone have become such
     part      integer;
+    since     bigint;    -- the last seq of before the statement
     alive     boolean;
     restored  boolean;   -- from a dump: what the plans ask for tells nothing
     templates pg_catalog.text[];
     kept      pg_catalog.text[];    -- the writer's settings
-begin%s
+    begin%s
     <<rest>>
     begin
         feed.op := %s;
@@ -1261,13 +1354,15 @@ begin%s
             perform set_config('pgbell.nested_%s', 'on', true);
         end if;
     end;%s
+    end;
     return null;
 end $body$,
-            case when one is not null then one || format($q$
+            one || format($q$
     if not exists (select from %s) then
         return null;
-    end if;
-    feed.kept := pgbell.take_settings();$q$, case trg when 'delete' then 'old_rows' else 'new_rows' end) end,
+    end if;$q$, case trg when 'delete' then 'old_rows' else 'new_rows' end),
+            case when one is not null then $q$
+    feed.kept := pgbell.take_settings();$q$ end,
             case when row_level then format('lower(%s.tg_op collate "C")', fn) else quote_literal(trg) end,
             pgbell.table_expression(f, fn), f.scopes, fn, f.target::oid,
             case when row_level and kind = 'r' then $q$
@@ -1753,4 +1848,4 @@ end $$;
 -- +goose StatementEnd
 drop type pgbell.missing, pgbell.column_sql;
 drop table pgbell.feed, pgbell.detached, pgbell.journal_0, pgbell.journal_1, pgbell.journal, pgbell.journal_state, pgbell.incarnation, pgbell.waiting;
-drop sequence pgbell.journal_seq, pgbell.journal_slot, pgbell.journal_turn, pgbell.armed_until;
+drop sequence pgbell.journal_seq, pgbell.journal_turn, pgbell.orders;
