@@ -38,8 +38,8 @@ type Bus struct {
 	onReset func(e ChangeEvent, scopes int)
 	log     *slog.Logger
 
-	emitted, drops atomic.Uint64
-	position       atomic.Pointer[string]
+	emitted, delivered, drops atomic.Uint64
+	position                  atomic.Pointer[string]
 
 	// mu guards the index, which is written by add and remove only. It is held for
 	// lookups, never while events are delivered or hooks run, and never together
@@ -101,6 +101,7 @@ func (b *Bus) Emit(e ChangeEvent) {
 		return
 	}
 	d := &Delivery{Event: e}
+	b.delivered.Add(uint64(len(to)))
 	b.dropped(sc, &d.Event, deliver(d, to))
 }
 
@@ -129,6 +130,7 @@ func (b *Bus) emitTo(users []string, e ChangeEvent) {
 			d = &Delivery{Event: e}
 		}
 		for _, slots := range to {
+			b.delivered.Add(uint64(len(slots)))
 			drops += deliver(d, slots)
 		}
 	}
@@ -197,6 +199,7 @@ func (b *Bus) Position() string {
 // Stats are counts of a Bus since it was made, and its present size.
 type Stats struct {
 	Emitted       uint64 // calls of Emit, heard by anyone or not
+	Delivered     uint64 // of an emit, one to each subscription that it was for
 	Dropped       uint64 // deliveries, not emits, for which a queue had no room
 	Subscribers   int    // a subscription to 5 scopes counts 5
 	Subscriptions int
@@ -209,6 +212,7 @@ func (b *Bus) Stats() Stats {
 	defer b.mu.Unlock()
 	return Stats{
 		Emitted:       b.emitted.Load(),
+		Delivered:     b.delivered.Load(),
 		Dropped:       b.drops.Load(),
 		Subscribers:   b.registrations,
 		Subscriptions: len(b.all.slots),

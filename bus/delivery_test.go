@@ -88,6 +88,27 @@ func TestTwentyScopesAtOnceDoNotMix(t *testing.T) {
 	}
 }
 
+// Whom an event was for is counted, each of them, with room in its queue or without.
+func TestDeliveriesAreCounted(t *testing.T) {
+	b := newBus(t, bus.Config{QueueSize: 1})
+	subscribe(t, b, bus.Options{Connection: &bus.Connection{UserID: "alice"}}, "a", "b")
+	subscribe(t, b, bus.Options{Connection: &bus.Connection{UserID: "bob"}}, "a")
+	for _, step := range []struct {
+		event bus.ChangeEvent
+		want  uint64
+	}{
+		{bus.ChangeEvent{Scope: "a"}, 2},
+		{bus.ChangeEvent{Scope: "a", Audience: bus.Only("alice", "carol")}, 3},
+		{bus.ChangeEvent{Scope: "b", Audience: bus.Only("bob")}, 3},
+		{bus.ChangeEvent{Scope: "b"}, 4},
+		{bus.ChangeEvent{Scope: "c"}, 4},
+	} {
+		if b.Emit(step.event); b.Stats().Delivered != step.want {
+			t.Errorf("%v for %v: %d delivered, want %d", step.event.Scope, step.event.Audience, b.Stats().Delivered, step.want)
+		}
+	}
+}
+
 // Row 3.
 func TestEmitWithoutSubscribersIsCounted(t *testing.T) {
 	b := newBus(t, bus.Config{})

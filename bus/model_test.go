@@ -116,7 +116,7 @@ func TestEachEventArrivesOrALaterResetDoes(t *testing.T) {
 				}
 			},
 			"": func(t *rapid.T) {
-				want := bus.Stats{Emitted: emitted, Dropped: b.Stats().Dropped}
+				want := bus.Stats{Emitted: emitted, Delivered: b.Stats().Delivered, Dropped: b.Stats().Dropped}
 				scopes := map[string]bool{}
 				for _, r := range readers {
 					if !r.open {

@@ -11,7 +11,7 @@ const (
 	lease = 30 * time.Second // for which writers are asked to ring; renewed when two thirds are over
 
 	pollLeast = 2 * time.Millisecond   // between two readings, while polling
-	pollMost  = 10 * time.Millisecond  // where nothing was found
+	pollMost  = 10 * time.Millisecond  // where nothing was found that a subscriber got: a reading is half a millisecond of a lone writer's
 	idleMost  = 50 * time.Millisecond  // the same, where writers are never asked to ring
 	fenceMost = 100 * time.Millisecond // while transactions go on that may not have been asked
 
@@ -36,7 +36,7 @@ type pace struct {
 	load    float64 // transactions that came, the older the less they count
 	at      time.Time
 	took    time.Duration // of the last reading, with what followed
-	found   bool          // it found something
+	heard   bool          // it found something that a subscriber got
 	crowded int           // readings in a row that found a crowd
 	polling time.Time     // since when; zero: the writers are to ring
 	gap     time.Duration
@@ -49,11 +49,12 @@ type pace struct {
 	fence uint64
 }
 
-// read notes what a reading found, at now: so many transactions, up to end.
-func (p *pace) read(now time.Time, transactions int, end journal.Cursor, took time.Duration) {
+// read notes what a reading found, at now: so many transactions, up to end, and whether
+// a subscriber got something of them.
+func (p *pace) read(now time.Time, transactions int, heard bool, end journal.Cursor, took time.Duration) {
 	p.load *= math.Exp(-now.Sub(p.at).Seconds() / loadTime.Seconds())
 	p.load += float64(transactions)
-	p.at, p.took, p.found = now, took, transactions > 0
+	p.at, p.took, p.heard = now, took, heard
 
 	young := 0
 	if p.older.Incarnation == end.Incarnation {
@@ -100,7 +101,7 @@ func (p *pace) wait(tick time.Duration) time.Duration {
 		return tick
 	}
 	p.gap += p.gap / 2
-	if p.found {
+	if p.heard {
 		p.gap = 0
 	}
 	// Not reading more than a quarter of the time.

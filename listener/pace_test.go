@@ -23,7 +23,7 @@ func (p *pace) readings(now *time.Time, rate float64, d time.Duration, running .
 		if len(running) > 0 {
 			c.Xmin = running[0]
 		}
-		p.read(*now, int(owed), c, 0)
+		p.read(*now, int(owed), owed >= 1, c, 0)
 		owed -= float64(int(owed))
 	}
 }
@@ -72,7 +72,7 @@ func TestPaceSeesAQueueOfWriters(t *testing.T) {
 		for i := range uint64(100) {
 			xmax := 1000 + 100*i
 			now = now.Add(time.Duration(float64(time.Second) / test.rate))
-			p.read(now, 1, journal.Cursor{Incarnation: "ab", Xmin: 1, Xmax: xmax, Xip: test.running(xmax)}, 0)
+			p.read(now, 1, true, journal.Cursor{Incarnation: "ab", Xmin: 1, Xmax: xmax, Xip: test.running(xmax)}, 0)
 			polled = polled || !p.ring()
 		}
 		if polled == test.ring {
@@ -86,7 +86,7 @@ func TestPaceReadsOnUntilOldTransactionsAreOver(t *testing.T) {
 	p := pace{fence: 500}
 	read := func(xmin uint64) time.Duration {
 		now = now.Add(time.Second)
-		p.read(now, 0, journal.Cursor{Incarnation: "ab", Xmin: xmin, Xmax: 600, Xip: []uint64{xmin}}, 0)
+		p.read(now, 0, false, journal.Cursor{Incarnation: "ab", Xmin: xmin, Xmax: 600, Xip: []uint64{xmin}}, 0)
 		return p.wait(time.Minute)
 	}
 	before := time.Duration(0)
@@ -112,7 +112,7 @@ func TestPaceOfOneThatIsNeverRung(t *testing.T) {
 	if got := p.wait(time.Second); got != idleMost || p.ring() {
 		t.Errorf("waits %v, ring %v", got, p.ring())
 	}
-	p.read(now, 1, journal.Cursor{Incarnation: "ab", Xmin: 9, Xmax: 9}, 0)
+	p.read(now, 1, true, journal.Cursor{Incarnation: "ab", Xmin: 9, Xmax: 9}, 0)
 	if got := p.wait(time.Second); got != pollLeast {
 		t.Errorf("waits %v after something came", got)
 	}
@@ -124,12 +124,35 @@ func TestPaceOfOneThatIsNeverRung(t *testing.T) {
 // However long a reading takes, up to a few milliseconds, Postgres has three times as long a rest.
 func TestPaceLeavesPostgresARest(t *testing.T) {
 	p := pace{polling: time.Now()}
-	p.read(time.Now(), 1000, journal.Cursor{Incarnation: "ab", Xmin: 9, Xmax: 9}, 2*time.Millisecond)
+	p.read(time.Now(), 1000, true, journal.Cursor{Incarnation: "ab", Xmin: 9, Xmax: 9}, 2*time.Millisecond)
 	if got := p.wait(time.Second); got != 6*time.Millisecond {
 		t.Errorf("waits %v", got)
 	}
-	p.read(time.Now(), 1000, journal.Cursor{Incarnation: "ab", Xmin: 9, Xmax: 9}, time.Second)
+	p.read(time.Now(), 1000, true, journal.Cursor{Incarnation: "ab", Xmin: 9, Xmax: 9}, time.Second)
 	if got := p.wait(time.Second); got != pollMost {
 		t.Errorf("waits %v, which nobody would want", got)
+	}
+}
+
+// What no subscriber gets is read seldom, and at once often again when one does.
+func TestPaceTakesItsTimeWhileNobodyHears(t *testing.T) {
+	now := time.Now()
+	p := pace{polling: now}
+	read := func(heard bool) time.Duration {
+		now = now.Add(pollLeast)
+		p.read(now, 100, heard, journal.Cursor{Incarnation: "ab", Xmin: 9, Xmax: 9}, 0)
+		return p.wait(time.Second)
+	}
+	if got := read(true); got != pollLeast {
+		t.Errorf("waits %v while somebody hears", got)
+	}
+	for range 10 {
+		read(false)
+	}
+	if got := read(false); got != pollMost || p.ring() {
+		t.Errorf("waits %v while nobody does, ring is %v", got, p.ring())
+	}
+	if got := read(true); got != pollLeast {
+		t.Errorf("waits %v once somebody does", got)
 	}
 }

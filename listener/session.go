@@ -37,12 +37,12 @@ func (l *Listener) session(ctx context.Context, healthy func()) error {
 	defer s.disarm()
 	defer s.interrupt(ctx)()
 	for {
-		began, transactions := time.Now(), s.transactions
+		began, transactions, delivered := time.Now(), s.transactions, s.bus.Stats().Delivered
 		if err := s.catchUp(ctx); err != nil {
 			return err
 		}
 		s.readings.Add(1)
-		s.pace.read(time.Now(), s.transactions-transactions, s.cursor, time.Since(began))
+		s.pace.read(time.Now(), s.transactions-transactions, s.bus.Stats().Delivered > delivered, s.cursor, time.Since(began))
 		if err := s.arm(ctx); err != nil {
 			return err
 		}

@@ -77,6 +77,7 @@ var (
 	feedsBy       = describeMetric("feeds", "Feeds by state: ok, faulty, or unknown where pgbell's role may not execute pgbell.state. At most a minute old; absent until they were looked at.", "state")
 	journalBytes  = describeMetric("journal_bytes", "Size of the journal on disk, with its indexes. At most a minute old.")
 	emitted       = describeMetric("events_emitted_total", "Events emitted onto the bus.")
+	delivered     = describeMetric("events_delivered_total", "Deliveries: events, one to each subscription that they were for.")
 	dropped       = describeMetric("events_dropped_total", "Deliveries that found a full queue; the subscriber got a reset instead.")
 	resets        = describeMetric("scopes_reset_total", "Scopes that had subscribers and were reset for all of them, each as often as it was.")
 	subscriptions = describeMetric("subscriptions", "Subscriptions open now.")
@@ -93,7 +94,7 @@ var (
 func (s stats) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		connected, connections, notifications, ignored, polling, readings, recordsRead, queueUsage, journalBytes, journalOldest, retention, feedsBy,
-		emitted, dropped, resets, subscriptions, subscribers, scopes, streams, streamsLimit, frames, cut, resumes, refused,
+		emitted, delivered, dropped, resets, subscriptions, subscribers, scopes, streams, streamsLimit, frames, cut, resumes, refused,
 	} {
 		out <- d
 	}
@@ -135,6 +136,7 @@ func (s stats) Collect(out chan<- prometheus.Metric) {
 		gauge(journalOldest, age)
 	}
 	counter(emitted, b.Emitted)
+	counter(delivered, b.Delivered)
 	counter(dropped, b.Dropped)
 	counter(resets, s.history.resetTotal())
 	gauge(subscriptions, float64(b.Subscriptions))

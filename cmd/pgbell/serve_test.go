@@ -220,7 +220,7 @@ func TestServeDeliversWhatTheAudienceMayHear(t *testing.T) {
 	code, metrics := get(t, server+"/metrics")
 	for _, line := range []string{
 		"pgbell_listener_connected 1", "pgbell_listener_connections_total 1", "pgbell_listener_records_total 2",
-		"pgbell_events_emitted_total 2", "pgbell_events_dropped_total 0", "pgbell_subscribers 2", "pgbell_subscriptions 2",
+		"pgbell_events_emitted_total 2", "pgbell_events_delivered_total 2", "pgbell_events_dropped_total 0", "pgbell_subscribers 2", "pgbell_subscriptions 2",
 		"pgbell_notification_queue_usage_ratio 0", "pgbell_journal_bytes ", "pgbell_scopes 1", "pgbell_streams_open 2", "pgbell_emit_lag_seconds_count 2", "pgbell_build_info{", "go_goroutines", "process_open_fds",
 	} {
 		if code != 200 || !strings.Contains(metrics, "\n"+line) {
