@@ -42,7 +42,12 @@ func (d *triggerDB) sameOfBoth(statement string) {
 
 func TestTriggerShortcutsTellTheSame(t *testing.T) {
 	d := newTriggerDB(t)
+	sixty := ""
+	for i := range 60 {
+		sixty += fmt.Sprintf(", c%d int", i)
+	}
 	for name, test := range map[string]struct{ columns, feed, then string }{
+		"sixty columns more":            {columns: `id int primary key, p int not null, owner text, n int, doc json` + sixty, feed: `array['t', 'p:{p}'], audience => '{owner}'`},
 		"owner":                         {columns: `id int primary key, p int, owner text, n int, doc json`, feed: `array['t', 'p:{p}', 't:{id}'], audience => '{owner}'`},
 		"everyone, no constant scope":   {columns: `id bigint primary key, p int, owner text, n int, doc json`, feed: `array['p:{p}', 'o:{owner}']`},
 		"key of two, two owners":        {columns: `id int, p int, owner text, n int, boss varchar, doc json, primary key (id, owner)`, feed: `array['p:{p}'], audience => '{owner,boss}'`},
