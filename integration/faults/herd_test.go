@@ -122,7 +122,8 @@ func TestHerdComesBackWithoutTroublingPostgres(t *testing.T) {
 	calls := ask[int](w, `select coalesce(sum(calls), 0)::int from pg_stat_statements s join pg_database d on d.oid = s.dbid
 		where d.datname = current_database() and query ~ 'pgbell\.journal'`)
 	t.Logf("live again, and told of what they missed: after %v; the journal was read %d times; pgbell has %d kB", took, calls, bell.memory())
-	if few := 5 + 2*int(took/time.Second); calls > few { // it also reads once a second, whoever comes
+	// It also reads once a second, whoever comes, and a dozen times at first, while transactions of others go on.
+	if few := 20 + 2*int(took/time.Second); calls > few {
 		t.Errorf("%d readings of the journal, want at most %d", calls, few)
 	}
 	if limit := 30*time.Second + time.Duration(size)*10*time.Millisecond; took > limit { // 3 s for 2000 on two idle processors
