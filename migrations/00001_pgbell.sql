@@ -315,7 +315,7 @@ end $$;
 -- every few milliseconds instead, and where there is none nobody rings. Which of the
 -- two a writer saw is a matter of latency only, never of what is delivered.
 
--- The servers that wait to be rung. It expires by itself if they die.
+-- The servers that wait to be rung. What they said expires by itself if they die.
 create unlogged table pgbell.waiting (
     server text primary key,
     until  timestamptz not null
@@ -994,8 +994,8 @@ declare
     simple  constant text[] := pgbell.plain_scopes(f, alias);
     unknown text;   -- whether a column that must not be null is
     parts   text[]; -- of the JSON: what comes after the scopes
-    change  text;   -- all of it; null if the update moves the row, or changes nothing that counts
-    head    text[] := '{"{"}'; -- what comes before them
+    change  text;   -- all of it, as an array of one; null if the update moves the row, or changes nothing that counts
+    head    text[] := '{"{"}'; -- what comes before the scopes
     flag    text;
     unmoved text;   -- how the JSON of a row begins that did not change
     whole   text[]; -- parts of all of it, where the scopes are simple
@@ -1098,7 +1098,7 @@ begin
         query := format('o.%s is not null as paired from new_rows n left join old_rows o on %s offset 0', pgbell.quoted(f.key[1]), keys);
         many := format($q$
             if %s and exists (select from new_rows offset 500) then
-                if pg_size_bytes(current_setting('work_mem')) < 33554432 then -- else 100,000 rows are sorted on disk, at a third more time
+                if pg_size_bytes(current_setting('work_mem')) < 33554432 then -- else 100,000 rows are sorted on disk, and take a quarter more time
                     perform set_config('work_mem', '32MB', true);
                 end if;
                 for feed.change, feed.told in
