@@ -1191,9 +1191,8 @@ end $$;
 -- truncate. It uses names of its own only with the label in front (feed.op), since bare
 -- ones are the table's columns.
 --
--- The function is STABLE, so that its own queries see what its statement saw: all
--- that the transaction wrote before the statement began, and nothing that other
--- triggers wrote since. pgbell.place needs that. What it calls may write.
+-- The function is STABLE where it writes nothing itself, and saves a snapshot for each
+-- query by that; what it calls may write. One with a shortcut writes: it is VOLATILE.
 -- +goose StatementBegin
 create function pgbell.generate(f pgbell.feed, trg text) returns text
 language plpgsql stable
