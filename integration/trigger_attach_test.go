@@ -127,7 +127,7 @@ func TestTriggerDisabledTriggersShowInTheState(t *testing.T) {
 		{`alter table tasks disable trigger pgbell_update_1`, "trigger pgbell_update_1 is disabled: attach the table again"},
 		{`alter table tasks disable trigger all`, "trigger pgbell_delete_1 is disabled; pgbell_insert_1 is disabled"},
 		{`alter table tasks disable trigger user`, "is disabled"},
-		{`alter table tasks enable trigger pgbell_row_1`, "trigger pgbell_row_1 was enabled otherwise than attached: attach the table again"},
+		{`alter table tasks enable trigger pgbell_row_insert_1`, "trigger pgbell_row_insert_1 was enabled otherwise than attached: attach the table again"},
 		{`drop trigger pgbell_truncate_1 on tasks`, "trigger pgbell_truncate_1 is missing: attach the table again"},
 		{`drop function pgbell.feed_1_insert() cascade`, "pgbell_insert_1 is missing"},
 	} {
@@ -147,8 +147,8 @@ func TestTriggerDisabledTriggersShowInTheState(t *testing.T) {
 		d.expect(`insert into tasks values (1)`, `insert tasks public.tasks {"id":1} for `)
 		d.exec(`delete from tasks`)
 	}
-	d.exec(`alter table p1 disable trigger pgbell_row_2`)
-	if got := d.ask(`select state from pgbell.feeds where table_name = 'public.p'`); !strings.Contains(got, "pgbell_row_2 is disabled on public.p1") {
+	d.exec(`alter table p1 disable trigger pgbell_row_insert_2`)
+	if got := d.ask(`select state from pgbell.feeds where table_name = 'public.p'`); !strings.Contains(got, "pgbell_row_insert_2 is disabled on public.p1") {
 		t.Errorf("partition: got %q", got)
 	}
 	d.exec(`select pgbell.attach('p', array['p'])`)
@@ -262,7 +262,7 @@ func TestTriggerEnabledByHandTellsNothingTwice(t *testing.T) {
 	d.expect(`insert into tasks values (1), (2)`, `insert tasks public.tasks {"id":1}`, `insert tasks public.tasks {"id":2}`)
 	d.expect(`update tasks set n = 5 where id = 1`, `update tasks public.tasks {"id":1} changed n`)
 	d.expect(`delete from tasks where id = 1`, `delete tasks public.tasks {"id":1}`)
-	if got, want := d.ask(`select state from pgbell.feeds`), "trigger pgbell_row_1 was enabled otherwise than attached; pgbell_truncate_1 was enabled otherwise than attached: attach the table again"; got != want {
+	if got, want := d.ask(`select state from pgbell.feeds`), "trigger pgbell_row_delete_1 was enabled otherwise than attached; pgbell_row_insert_1 was enabled otherwise than attached; pgbell_row_update_1 was enabled otherwise than attached; pgbell_truncate_1 was enabled otherwise than attached: attach the table again"; got != want {
 		t.Errorf("state %q, want %q", got, want)
 	}
 }

@@ -39,9 +39,9 @@ func TestTriggerBulkWritesComeInPartsOfOneNumber(t *testing.T) {
 		since := d.since()
 		attached := d.timed(strings.Replace(statement, "%s", "t", 1))
 		t.Logf("%-12s %7.0f ms bare, %7.0f ms attached: %.1f times", name, bare.Seconds()*1000, attached.Seconds()*1000, float64(attached)/float64(bare))
-		seqs, changes := map[int64]bool{}, 0
+		seqs, changes := map[uint64]bool{}, 0
 		for i, r := range d.records(since) {
-			seqs[r.Seq] = true
+			seqs[r.LSN] = true
 			changes += len(r.Changes)
 			if r.Part != i || len(r.Changes) != 500 {
 				t.Fatalf("%s: part %d has %d changes, as the %d. record", name, r.Part, len(r.Changes), i)

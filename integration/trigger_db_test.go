@@ -157,6 +157,16 @@ func (d *triggerDB) records(since journal.Cursor) []journal.Record {
 	return records
 }
 
+// definitions returns what facts mean now.
+func (d *triggerDB) definitions() *journal.Definitions {
+	d.Helper()
+	defs := new(journal.Definitions)
+	if err := defs.Load(d.Context(), d.reader); err != nil {
+		d.Fatal(err)
+	}
+	return defs
+}
+
 // hear returns the events that statements in the writer's session give rise to,
 // each as a line of text.
 func (d *triggerDB) hear(statements ...string) []string {

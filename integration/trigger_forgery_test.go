@@ -121,19 +121,26 @@ func TestTriggerWhatAForgerCanDoToAVolatileFeed(t *testing.T) {
 	e := o.listen(o.ear, listener.Config{}, "t", "p:x", "q", "w", "v", "v:1", "v:2", "x").ready()
 	e.heard()
 	stranger := o.connectAs(o.stranger)
+	facts := func(table, more string) string { // under another table's definition, perhaps
+		return fmt.Sprintf(`"definition":%s,"xid":"9",%s,%s}`, o.ask(`select definition from pgbell.feed where tbl = '`+table+`'`), at, more)
+	}
 	for _, test := range []struct {
 		payload string
 		want    []string
 	}{
-		{`{"v":1,"table":"app.v","op":"insert",` + at + `,"scopes":["v","v:1","t","q","x","p:x"],"audience":null,"key":{"id":1},"data":{"secret":1}}`,
+		{`{"v":1,"table":"app.v","op":"insert","scopes":["t","q","x","p:x"],"audience":null,"key":{"id":7},"data":{"secret":1},` + facts("app.v", `"facts":["1"]`),
 			[]string{`insert v app.v {"id":1}`, `insert v:1 app.v {"id":1}`}},
-		{`{"v":1,"table":"app.v","op":"delete",` + at + `,"scopes":["v:1"],"audience":["ann"],"key":"anything"}`, nil}, // for ann
-		{`{"v":1,"table":"app.v","op":"update",` + at + `,"scopes":["v:2"],"audience":null,"key":{"id":2},"old":{"scopes":["v:1","t"],"audience":null,"key":{"id":1}},"origin":"o"}`,
-			[]string{`update moved out v:1 app.v {"id":1} origin o`, `update moved in v:2 app.v {"id":2} origin o`}},
+		{`{"v":1,"table":"app.v","op":"insert",` + facts("app.t", `"facts":["1","x","x",null]`), nil}, // all of another feed's scopes
+		{`{"v":1,"table":"app.v","op":"insert",` + facts("app.v", `"facts":["1","2","3",null]`), []string{`insert v app.v {"id":1}`, `insert v app.v {"id":2}`, `insert v app.v {"id":3}`,
+			`insert v:1 app.v {"id":1}`, `insert v:2 app.v {"id":2}`, `insert v app.v {"id":null}`}},
+		{`{"v":1,"table":"app.v","op":"update",` + facts("app.v", `"facts":["1","2","id"],"origin":"o"`), []string{
+			`update moved out v app.v {"id":1} origin o`, `update moved out v:1 app.v {"id":1} origin o`,
+			`update moved in v app.v {"id":2} changed id origin o`, `update moved in v:2 app.v {"id":2} changed id origin o`}},
+		{`{"v":1,"table":"app.v","op":"update",` + facts("app.v", `"facts":["1","2"]`), nil}, // not what an update's facts are
 		{`{"v":1,"table":"app.v","op":"reset","scopes":null,"reason":"no reason","templates":["t","{p}"]}`,
 			[]string{`reset v no reason`, `reset v:1 no reason`, `reset v:2 no reason`}},
 		// A scope that a feed which isn't durable shares with a durable one is open to both.
-		{`{"v":1,"table":"app.w","op":"insert",` + at + `,"scopes":["p:x","t"],"audience":null,"key":{"id":1}}`, []string{`insert p:x app.w {"id":1}`}},
+		{`{"v":1,"table":"app.w","op":"insert",` + facts("app.w", `"facts":["1","x"]`), []string{`insert p:x app.w {"id":1}`, `insert w app.w {"id":1}`}},
 	} {
 		o.forge(stranger, test.payload)
 		got := e.heard()

@@ -194,10 +194,8 @@ type owned struct {
 	bell, app, clerk, ear, stranger string
 }
 
-// listenerGrants are those of the manual, for a role.
-const listenerGrants = `
-	grant select on pgbell.journal, pgbell.journal_state, pgbell.feeds, pgbell.journal_0, pgbell.journal_1, pgbell.journal_turn to %[1]s;
-	grant execute on function pgbell.mark_incarnation(), pgbell.arm(text, interval), pgbell.rotate(interval), pgbell.table_name(oid), pgbell.state(pgbell.feed) to %[1]s`
+// listenerGrants is what the manual says, for a role.
+const listenerGrants = `select pgbell.grant_listener('%[1]s')`
 
 func newOwned(t testing.TB, prepare ...string) owned {
 	t.Helper()

@@ -80,6 +80,7 @@ func TestTriggerListenerSaysWhichGrantIsMissing(t *testing.T) {
 		{"select", "pgbell.journal", "permission denied for table journal"},
 		{"select", "pgbell.journal_state", "permission denied for table journal_state"},
 		{"select", "pgbell.feeds", "permission denied for view feeds"},
+		{"select", "pgbell.definition", "permission denied for table definition"},
 		{"execute", "function pgbell.mark_incarnation()", "permission denied for function mark_incarnation"},
 		{"execute", "function pgbell.arm(text, interval)", "permission denied for function arm"},
 		{"execute", "function pgbell.table_name(oid)", "permission denied for function table_name"},
@@ -88,7 +89,7 @@ func TestTriggerListenerSaysWhichGrantIsMissing(t *testing.T) {
 			o := owned{triggerDB: o.on(t), ear: o.ear}
 			o.exec(fmt.Sprintf("revoke %s on %s from %s", missing.right, missing.object, o.ear))
 			e := o.listen(o.ear, listener.Config{}, "t")
-			e.unready(missing.says, "grant", strings.TrimPrefix(missing.object, "function "), "the role that pgbell connects as")
+			e.unready(missing.says, "pgbell.grant_listener(", "the role that pgbell connects as")
 			o.exec(fmt.Sprintf("grant %s on %s to %s", missing.right, missing.object, o.ear))
 			e.ready()
 		})
@@ -98,7 +99,7 @@ func TestTriggerListenerSaysWhichGrantIsMissing(t *testing.T) {
 		o.exec(`revoke execute on function pgbell.rotate(interval) from ` + o.ear)
 		e := o.listen(o.ear, listener.Config{Retention: time.Microsecond}, "t").ready()
 		e.until("a warning", func() bool {
-			return containsAll(e.log.String(), []string{"level=WARN", "not rotated", "permission denied for function rotate", "pgbell.rotate(interval)"})
+			return containsAll(e.log.String(), []string{"level=WARN", "not rotated", "permission denied for function rotate", "pgbell.grant_listener("})
 		})
 	})
 }
@@ -106,13 +107,13 @@ func TestTriggerListenerSaysWhichGrantIsMissing(t *testing.T) {
 // All that the grants give, by the catalogs: to read the journal and the feeds.
 func TestTriggerListenerRoleMayDoNothingElse(t *testing.T) {
 	o := newOwned(t)
-	want := "arm cursor feeds SELECT journal SELECT journal_0 SELECT journal_1 SELECT journal_state SELECT journal_turn SELECT mark_incarnation rotate state table_name"
+	want := "arm cursor definition SELECT feeds SELECT journal SELECT journal_0 SELECT journal_1 SELECT journal_state SELECT mark_incarnation rotate rotation SELECT schema_version state table_name"
 	if got := o.ask(rights(o.ear)); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	conn := o.connectAs(o.ear)
 	for _, statement := range []string{
-		`insert into pgbell.journal_0 (seq, op, changes) values (1, 'reset', '{}')`, `update pgbell.journal set op = op`,
+		`insert into pgbell.journal_0 (op, facts) values ('reset', '{}')`, `update pgbell.journal set op = op`,
 		`delete from pgbell.journal`, `truncate pgbell.journal_0`, `select * from pgbell.journal_state for update`,
 		`insert into pgbell.incarnation default values`, `select * from pgbell.feed`,
 		`select pgbell.attach('app.t', array['x'])`, `select pgbell.detach('app.t')`, `select pgbell.publish('x')`,

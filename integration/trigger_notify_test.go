@@ -38,7 +38,7 @@ func (d *triggerDB) rings(statements ...string) []string {
 		if len(n.Payload) > 7900 {
 			d.Errorf("a payload of %d bytes", len(n.Payload))
 		}
-		if _, err := journal.ParseNotification(n.Payload); err != nil {
+		if _, err := journal.ParseNotification(n.Payload, d.definitions()); err != nil {
 			d.Errorf("%s: %v", n.Payload, err)
 		}
 		payloads = append(payloads, n.Payload)
@@ -118,7 +118,7 @@ func TestTriggerVolatileFeedRingsForEachChange(t *testing.T) {
 	hear := func(statements ...string) (got []string) {
 		t.Helper()
 		for _, p := range d.rings(statements...) {
-			n, err := journal.ParseNotification(p)
+			n, err := journal.ParseNotification(p, d.definitions())
 			if err != nil || !n.Volatile {
 				t.Fatalf("%s: %v", p, err)
 			}

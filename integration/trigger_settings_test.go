@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
 )
 
 // Settings that a writer may have, none of which may change what is said of a
@@ -79,6 +80,11 @@ func TestTriggerDatabaseOfAnyLocaleAndEncoding(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			d := newTriggerDBWith(t, test.options, test.version)
+			if test.name != "SQL_ASCII" {
+				for _, conn := range []*pgx.Conn{d.writer, d.reader} {
+					d.execOn(conn, `set client_encoding = 'UTF8'`) // as the listener does
+				}
+			}
 			d.exec(`create table t (id int primary key, v text); select pgbell.attach('t', array['v:{v}'], audience => array['v'], payload => array['v'])`)
 			v := "Iı¿"
 			if test.name != "Turkish" {

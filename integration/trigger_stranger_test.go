@@ -24,7 +24,7 @@ func TestTriggerStrangerMayOnlyAskForTheCursor(t *testing.T) {
 	conn := o.connectAs(o.stranger)
 	o.execOn(conn, `select pgbell.cursor()`)
 	calls := o.column(`select case when p.prorettype = 'trigger'::regtype then format('create trigger x after insert on pg_temp.mine execute function %s', p.oid::regprocedure)
-			else format('select %s(%s)', p.oid::regproc, (select string_agg(format('(select null::%s)', case a.t when 'anyelement'::regtype then 'int' else a.t::regtype::text end), ', ' order by i)
+			else format('select %s(%s)', p.oid::regproc, (select string_agg(format(case when p.provariadic <> 0 then 'variadic ' else '' end || '(select null::%s)', case a.t when 'anyelement'::regtype then 'int' else a.t::regtype::text end), ', ' order by i)
 				from unnest(p.proargtypes::oid[]) with ordinality a (t, i))) end
 		from pg_proc p where p.pronamespace = 'pgbell'::regnamespace and p.proname <> 'cursor'`)
 	for _, r := range o.column(`select c.oid::regclass::text from pg_class c where c.relnamespace = 'pgbell'::regnamespace and c.relkind in ('r', 'p', 'v')`) {

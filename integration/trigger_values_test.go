@@ -16,7 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
-	"github.com/pgbell/pgbell/journal"
+	"github.com/pgbell/pgbell/journal/scope"
 	"github.com/pgbell/pgbell/listener"
 	"github.com/pgbell/pgbell/sse"
 )
@@ -47,7 +47,7 @@ func TestTriggerForeignValuesForgeNothing(t *testing.T) {
 		fmt.Sprintf(`select pgbell.attach('%s', array['all', 'v:{%s}', E'odd\n{{:{%[2]s}'], audience => array['users'], payload => array['%[2]s', 'j'])`,
 			strings.ReplaceAll(table, "'", "''"), strings.ReplaceAll(foreignColumn, "'", "''")))
 	d.exec(fmt.Sprintf(`create table w (id int, %s text, users text[], primary key (id, %[1]s)); select pgbell.attach('w', array['w'], audience => array['users'], durable => false)`, column))
-	name := d.ask(`select quote_ident(n.nspname) || '.' || quote_ident(relname) from pg_class c join pg_namespace n on n.oid = relnamespace where relname like 't''%' and relkind = 'r'`)
+	tableName := d.ask(`select quote_ident(n.nspname) || '.' || quote_ident(relname) from pg_class c join pg_namespace n on n.oid = relnamespace where relname like 't''%' and relkind = 'r'`)
 
 	logs := [2]*logText{new(logText), new(logText)}
 	options := &slog.HandlerOptions{Level: slog.LevelDebug}
@@ -63,8 +63,8 @@ func TestTriggerForeignValuesForgeNothing(t *testing.T) {
 
 	query := url.Values{"scope": {"all", "v:x", "w"}, "since": {d.ask("pgbell.cursor()")}}
 	for _, v := range foreignValues {
-		if scope := scopeOf("v:", v); len(scope) <= journal.MaxScopeBytes {
-			query.Add("scope", scope)
+		if name := scopeOf("v:", v); len(name) <= scope.MaxBytes {
+			query.Add("scope", name)
 		}
 	}
 	live := openStream(t, srv, query)
@@ -79,10 +79,10 @@ func TestTriggerForeignValuesForgeNothing(t *testing.T) {
 		if _, err := d.writer.Exec(t.Context(), `insert into `+table+` values ($1, $2, $3::text::json, array[$2, E'\u202e😀'])`, id, value, raw); err != nil {
 			t.Fatalf("%.40q, %.40q: %v", value, raw, err)
 		}
-		for _, scope := range []string{"all", scopeOf("v:", value)} {
-			if len(scope) <= journal.MaxScopeBytes {
+		for _, name := range []string{"all", scopeOf("v:", value)} {
+			if len(name) <= scope.MaxBytes {
 				origin := string([]rune(value)[:min(256, len([]rune(value)))])
-				want[fmt.Sprint(scope, " ", id)] = payload{Scope: scope, Op: "insert", Table: name, Origin: origin,
+				want[fmt.Sprint(name, " ", id)] = payload{Scope: name, Op: "insert", Table: tableName, Origin: origin,
 					Key: row{ID: id, Value: value}, Data: row{Value: value, JSON: json.RawMessage(compact(t, raw))}}
 			}
 		}
@@ -105,7 +105,7 @@ func TestTriggerForeignValuesForgeNothing(t *testing.T) {
 		write("plain", j)
 	}
 	// A record that can't be read, under a name of the forger's.
-	d.exec(`insert into pgbell.journal_0 (seq, tbl, op, changes) select nextval('pgbell.journal_seq'), ` + quoteLiteral(foreignTable) + `, 'insert', 'no JSON'`)
+	d.exec(`insert into pgbell.journal_0 (tbl, op, facts) values (` + quoteLiteral(foreignTable) + `, 'insert', '{no facts}')`)
 	d.exec(`set pgbell.origin = ''; insert into w values (0, 'the last', array[E'\u202e😀'])`)
 	frames := live.until("the last")
 	d.exec(`select pgbell.publish('all', '"the end"')`)

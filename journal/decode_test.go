@@ -1,8 +1,8 @@
 package journal
 
 import (
+	"encoding/binary"
 	"encoding/json"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,59 +12,104 @@ import (
 	"github.com/pgbell/pgbell/bus"
 )
 
-func decoded(t *testing.T, op, changes string) Record {
+// tasks is a definition: a key, two scopes, owners in a column and in an array, a payload.
+const tasks = `{"version":1,"scopes":["task:{id}","project:{project_id}"],"audience":["owner","members"],"payload":["title"],"key":["id"],
+	"fields":[["id","number"],["project_id","text"],["owner","text"],["members","list"],["title","json"]],"columns":2,"deferrable":false}`
+
+// open is another, of which everyone may hear.
+const open = `{"version":1,"scopes":["t:{id}"],"audience":null,"payload":null,"key":["id"],"fields":[["id","number"]],"columns":1,"deferrable":false}`
+
+// definitions has tasks as number 1, open as 2.
+func definitions(t testing.TB) *Definitions {
 	t.Helper()
-	r := Record{Seq: 7, Part: 1}
-	if err := r.decode(op, []byte(changes)); err != nil {
-		t.Fatalf("%s %s: %v", op, changes, err)
+	defs := new(Definitions)
+	for i, text := range []string{tasks, open} {
+		if err := defs.learn(int32(i+1), []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return defs
+}
+
+// array is texts as Postgres sends them in binary; "\x00" is a null.
+func array(texts ...string) []byte {
+	b := binary.BigEndian.AppendUint32(nil, 1)
+	b = binary.BigEndian.AppendUint32(b, 1)
+	b = binary.BigEndian.AppendUint32(b, 25)
+	b = binary.BigEndian.AppendUint32(b, uint32(len(texts)))
+	b = binary.BigEndian.AppendUint32(b, 1)
+	for _, text := range texts {
+		if text == null {
+			b = binary.BigEndian.AppendUint32(b, 1<<32-1)
+			continue
+		}
+		b = append(binary.BigEndian.AppendUint32(b, uint32(len(text))), text...)
+	}
+	return b
+}
+
+const null = "\x00"
+
+func decoded(t *testing.T, op string, definition int32, facts ...string) Record {
+	t.Helper()
+	r := Record{LSN: 7, Part: 1}
+	if err := r.decode(definitions(t), op, definition, array(facts...)); err != nil {
+		t.Fatalf("%s %q: %v", op, facts, err)
 	}
 	return r
 }
 
-func TestRecordIsDecoded(t *testing.T) {
-	got := decoded(t, "update", `[
-		{"scopes":["a","b"],"audience":["u","v"],"key":{"id":1},"changed":["x"],"data":{"x":2},
-		 "old":{"scopes":["a"],"audience":["u"],"key":{"id":1}}},
-		{"scopes":[],"audience":null,"key":null,"changed":[],"data":null}]`).Changes
+func TestFactsAreDecoded(t *testing.T) {
+	got := decoded(t, "update", 1,
+		"1", "7", "ann", null, `"old"`, "1", "8", "ann", `["bob",["cat",null]]`, `"new"`, "project_id", null,
+		"2", "7", null, null, null, "2", "7", null, null, null, null, "title").Changes
+	key := func(id string) json.RawMessage { return json.RawMessage(`{"id":` + id + `}`) }
 	want := []Change{{
-		Side:    Side{[]string{"a", "b"}, bus.Only("u", "v"), json.RawMessage(`{"id":1}`)},
-		Changed: []string{"x"}, Data: json.RawMessage(`{"x":2}`),
-		Old: &Side{[]string{"a"}, bus.Only("u"), json.RawMessage(`{"id":1}`)},
+		Side:    Side{[]string{"task:1", "project:8"}, bus.Only("ann", "bob", "cat"), key("1")},
+		Changed: []string{"project_id"}, Data: json.RawMessage(`{"title":"new"}`),
+		Old: &Side{[]string{"task:1", "project:7"}, bus.Only("ann"), key("1")},
 	}, {
-		Side: Side{Scopes: []string{}}, Changed: []string{},
+		Side:    Side{[]string{"task:2", "project:7"}, bus.Only(), key("2")},
+		Changed: []string{"title"}, Data: json.RawMessage(`{}`), // too long to travel
 	}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	got = decoded(t, "delete", 1, "3", "a b", "ann", null, `null`).Changes
+	want = []Change{{Side: Side{[]string{"task:3", "project:a%20b"}, bus.Only("ann"), key("3")}, Data: json.RawMessage(`{"title":null}`)}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
 }
 
-func TestAudienceThatIsMissingOrBrokenIsNobody(t *testing.T) {
-	for name, changes := range map[string]string{
-		"missing":              `[{"scopes":["a"]}]`,
-		"empty":                `[{"scopes":["a"],"audience":[]}]`,
-		"only the empty id":    `[{"scopes":["a"],"audience":[""]}]`,
-		"only nulls":           `[{"scopes":["a"],"audience":[null]}]`,
-		"missing on old side":  `[{"scopes":["a"],"audience":["u"],"old":{"scopes":["a"]}}]`,
-		"bytes that are no id": "[{\"scopes\":[\"a\"],\"audience\":[\"\xff\"]}]",
+func TestRowWithoutOwnersIsForNobody(t *testing.T) {
+	long := strings.Repeat("x", 1025)
+	for name, owners := range map[string][2]string{
+		"null": {null, null}, "the empty id": {"", `[""]`}, "nulls": {null, `[null,[null]]`}, "no element": {null, `[]`}, "too long": {long, `["` + long + `"]`},
 	} {
-		c := decoded(t, "update", changes).Changes[0]
-		audience := c.Audience
-		if c.Old != nil {
-			audience = c.Old.Audience
-		}
-		if !audience.Equal(bus.Only()) {
-			t.Errorf("%s: got %v, want nobody", name, audience.Users())
+		c := decoded(t, "insert", 1, "1", "7", owners[0], owners[1], null).Changes[0]
+		if !c.Audience.Equal(bus.Only()) {
+			t.Errorf("%s: got %v, want nobody", name, c.Audience.Users())
 		}
 	}
-	if c := decoded(t, "insert", `[{"scopes":["a"],"audience":null}]`).Changes[0]; !c.Audience.Everyone() {
-		t.Errorf("null: got %v, want everyone", c.Audience.Users())
+	if c := decoded(t, "insert", 2, "1").Changes[0]; !c.Audience.Everyone() {
+		t.Errorf("no audience: got %v, want everyone", c.Audience.Users())
+	}
+	if r := decoded(t, "insert", 1, "1", "7", "ann", "", null); r.Reset == nil || r.Reset.Reason != ReasonTooMany || !r.Reset.Matches("project:8") || r.Reset.Matches("other") {
+		t.Errorf("too many to look at: got %+v", r)
+	}
+	if r := decoded(t, "insert", 1, "1", "7", "ann", "{no JSON", null); r.Reset == nil || len(r.Changes) > 0 {
+		t.Errorf("owners that can't be read: got %+v", r)
 	}
 }
 
 func TestResetsAreDecoded(t *testing.T) {
-	for op, attach := range map[string]bool{"reset": false, "attach": true, "detach": true} {
-		r := decoded(t, op, `{"templates":["a:{id}","b"],"reason":"truncate"}`)
-		if r.Op != bus.OpReset || r.Attach != attach || r.Reset.Reason != "truncate" || len(r.Changes) > 0 {
+	if r := decoded(t, "reset", 1, "truncate"); r.Op != bus.OpReset || r.Attach || r.Reset.Reason != "truncate" || !r.Reset.Matches("task:1") || r.Reset.Matches("t:1") {
+		t.Errorf("got %+v", r)
+	}
+	for _, op := range []string{"attach", "detach"} {
+		r := decoded(t, op, 1, `{"templates":["a:{id}","b"],"reason":"detached"}`)
+		if r.Op != bus.OpReset || !r.Attach || r.Reset.Reason != "detached" || len(r.Changes) > 0 {
 			t.Errorf("%s: got %+v", op, r)
 		}
 		for scope, want := range map[string]bool{"a:1": true, "b": true, "b:1": false, "a": false} {
@@ -73,68 +118,105 @@ func TestResetsAreDecoded(t *testing.T) {
 			}
 		}
 	}
-	if r := decoded(t, "attach", `{"templates":[],"reason":"attached again"}`); r.Reset.Matches("a") {
+	if r := decoded(t, "attach", 1, `{"templates":[],"reason":"attached again"}`); r.Reset.Matches("a") {
 		t.Error("a reset without templates matches")
 	}
 }
 
-// The quick way of the triggers leaves it to the reader which columns changed.
-func TestFlagsAreDecoded(t *testing.T) {
-	for _, space := range []string{"", " "} { // with white space it's encoding/json that reads it
-		r := decoded(t, "update", space+`[{"flags":"ftft","scopes":["a"],"audience":null,"columns":["n","m","o","p"],"data":{"n":1}}]`)
-		if len(r.Changes) != 1 || !slices.Equal(r.Changes[0].Changed, []string{"m", "p"}) || string(r.Changes[0].Data) != `{"n":1}` {
-			t.Errorf("got %+v", r)
+// A definition comes with the record of attach, before the first facts of its meaning.
+func TestAttachTellsTheDefinition(t *testing.T) {
+	defs := new(Definitions)
+	facts := array("1")
+	var unknown, attach, known Record
+	for _, step := range []struct {
+		r     *Record
+		op    string
+		facts []byte
+	}{{&unknown, "insert", facts}, {&attach, "attach", array(`{"templates":[],"reason":""}`, open)}, {&known, "insert", facts}} {
+		if err := step.r.decode(defs, step.op, 9, step.facts); err != nil {
+			t.Fatal(err)
 		}
+	}
+	if unknown.Reset == nil || !unknown.Reset.Matches("anything") || len(known.Changes) != 1 || known.Changes[0].Scopes[0] != "t:1" {
+		t.Errorf("got %+v, then %+v", unknown, known)
 	}
 }
 
 func TestDisconnectIsDecoded(t *testing.T) {
-	for changes, want := range map[string]*Disconnect{
+	for text, want := range map[string]*Disconnect{
 		`{"user":"ann","scope":null}`: {UserID: "ann"},
 		`{"user":"ann","scope":"a"}`:  {UserID: "ann", Scope: "a"},
 		`{"user":null,"scope":"a"}`:   nil,
 		`[]`:                          nil,
 	} {
-		r := decoded(t, "disconnect", changes)
+		r := decoded(t, "disconnect", 0, text)
 		if !cmp.Equal(r.Disconnect, want) || (r.Reset != nil) != (want == nil) || len(r.Events()) > 0 {
-			t.Errorf("%s: got %+v", changes, r)
+			t.Errorf("%s: got %+v", text, r)
+		}
+	}
+}
+
+func TestPublishIsDecoded(t *testing.T) {
+	for text, want := range map[string]bus.Audience{
+		`{"scope":"a","audience":null,"data":{"x":1}}`: {},
+		`{"scope":"a","audience":["u"]}`:               bus.Only("u"),
+		`{"scope":"a","audience":[]}`:                  bus.Only(),
+		`{"scope":"a"}`:                                bus.Only(), // a change that doesn't say for whom is for nobody
+		"{\"scope\":\"a\",\"audience\":[\"\xff\"]}":    bus.Only(), // bytes that are no id
+	} {
+		r := decoded(t, "publish", 0, text)
+		if len(r.Changes) != 1 || r.Changes[0].Scopes[0] != "a" || !r.Changes[0].Audience.Equal(want) {
+			t.Errorf("%s: got %+v", text, r)
 		}
 	}
 }
 
 func TestUnknownOpSaysWhatToDo(t *testing.T) {
-	r := Record{Seq: 7, Part: 1}
-	err := r.decode("merge", []byte(`[]`))
+	r := Record{LSN: 0x1_0000_0007}
+	err := r.decode(definitions(t), "merge", 1, array())
 	if err == nil {
 		t.Fatal("it was accepted")
 	}
-	for _, want := range []string{"7/1", `"merge"`, "newer than this pgbell", "upgrade"} {
+	for _, want := range []string{"1/7", `"merge"`, "newer than this pgbell", "upgrade"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q lacks %q", err, want)
 		}
 	}
 }
 
-func TestUnreadableRecordResetsEveryScope(t *testing.T) {
-	for name, test := range map[string]struct{ op, changes string }{
-		"not JSON":          {"insert", `[{"scopes":`},
-		"not an array":      {"insert", `{}`},
-		"scope of a number": {"delete", `[{"scopes":[1],"audience":null}]`},
-		"bad audience":      {"update", `[{"scopes":["a"],"audience":"u"}]`},
-		"too deep":          {"publish", `[{"scopes":["a"],"audience":null,"data":{"x":` + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + `}}]`},
-		"flags too few":     {"update", `[{"flags":"t","scopes":["a"],"audience":null,"columns":["n","m"]}]`},
-		"flags of another":  {"update", `[{"flags":"tx","scopes":["a"],"audience":null,"columns":["n","m"]}]`},
-		"no flags":          {"update", `[{"scopes":["a"],"audience":null,"columns":["n","m"]}]`},
-		"bad template":      {"reset", `{"templates":["a:{"],"reason":"truncate"}`},
-		"reset of a list":   {"attach", `[]`},
+// One bad record must not keep all later ones from everybody, and is no reason to fetch
+// what has nothing to do with it.
+func TestUnreadableRecordResetsItsTable(t *testing.T) {
+	for name, test := range map[string]struct {
+		op         string
+		definition int32
+		facts      []byte
+	}{
+		"too few":           {"insert", 1, array("1", "7")},
+		"too many":          {"update", 1, array("1", "7", null, null, null)},
+		"no array":          {"delete", 1, []byte("nonsense")},
+		"cut off":           {"insert", 1, array("1", "7", null, null, null)[:30]},
+		"more than it says": {"insert", 1, append(array("1", "7", null, null, null), 0)},
+		"null":              {"insert", 1, nil},
+		"reset of nothing":  {"reset", 1, array()},
+		"no definition":     {"insert", 7, array("1")},
+		"no JSON":           {"publish", 0, array(`{`)},
+		"too deep":          {"publish", 0, array(`{"scope":"a","audience":null,"data":{"x":` + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + `}}`)},
+		"bad audience":      {"publish", 0, array(`{"scope":"a","audience":"u"}`)},
+		"bad template":      {"attach", 0, array(`{"templates":["a:{"],"reason":"x"}`)},
+		"bad definition":    {"attach", 0, array(`{"templates":[],"reason":"x"}`, `{"version":1,"scopes":["{a}"],"fields":[]}`)},
+		"another version":   {"attach", 0, array(`{"templates":[],"reason":"x"}`, `{"version":2,"scopes":["a"],"fields":[]}`)},
 	} {
-		r := decoded(t, test.op, test.changes)
+		r := Record{}
+		if err := r.decode(definitions(t), test.op, test.definition, test.facts); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 		if r.Op != bus.OpReset || len(r.Changes) > 0 || r.Reset == nil || r.Reset.Reason != ReasonUnreadable {
 			t.Errorf("%s: got %+v", name, r)
 			continue
 		}
-		if !r.Reset.Matches("a") || !r.Reset.Matches("b:1/c") || !r.Reset.Matches("") {
-			t.Errorf("%s: the reset leaves scopes out", name)
+		if !r.Reset.Matches("task:1") || r.Reset.Matches("other") != (test.definition != 1) {
+			t.Errorf("%s: the reset is for the wrong scopes", name)
 		}
 		if r.Attach != (test.op == "attach") {
 			t.Errorf("%s: attach is %v", name, r.Attach)
@@ -142,16 +224,53 @@ func TestUnreadableRecordResetsEveryScope(t *testing.T) {
 	}
 }
 
+// What is kept of a record in memory is made to what it was.
+func TestUnpackGivesTheSame(t *testing.T) {
+	for _, length := range []int{1, maxShared} {
+		r := decoded(t, "insert", 1, "1", "7", strings.Repeat("a", min(length, 1000)), `["`+strings.Repeat("b", 900)+`"]`, `"`+strings.Repeat("c", length)+`"`)
+		if diff := cmp.Diff(r.Changes, r.packed().Unpack().Changes); diff != "" || r.packed().Changes != nil {
+			t.Error(diff)
+		}
+	}
+}
+
+func FuzzReadFacts(f *testing.F) {
+	f.Add(array("a", null, ""))
+	f.Add(array())
+	f.Add(array(strings.Repeat("x", maxShared+1), "y"))
+	f.Add([]byte("\x00\x00\x00\x02\x00\x00\x00\x01\x00\x00\x00\x19\xff\xff\xff\xff\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00\x01"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		before := string(text)
+		facts, ok := readFacts(nil, text)
+		if string(text) != before {
+			t.Fatal("the array was modified")
+		}
+		if len(facts) > len(text) {
+			t.Fatalf("%d facts in %d bytes", len(facts), len(text))
+		}
+		for _, definition := range []int32{1, 2, 3} {
+			for _, op := range []string{"insert", "update", "delete", "reset", "publish", "attach", "disconnect"} {
+				r := Record{}
+				if err := r.decode(definitions(t), op, definition, text); err != nil {
+					t.Fatal(err)
+				}
+				if !ok && op != "disconnect" && r.Reset == nil {
+					t.Fatalf("%s of what can't be read: %+v", op, r)
+				}
+			}
+		}
+	})
+}
+
 func TestNotificationOfDurableFeedIsOnlyABell(t *testing.T) {
 	for _, payload := range []string{
 		`{"v":1,"table":"public.t","op":"update","scopes":["a","b"]}`,
 		`{"v":1,"table":"public.t","op":"update","scopes":null}`,
 		`{"v":1,"table":null,"op":"publish","scopes":["a"]}`,
-		`{"v":1,"table":"public.t","op":"delete","scopes":["a"],"key":{"id":1},"data":{"x":1}}`, // no audience: nothing to believe
-		`{"v":1,"table":"public.t","op":"update","scopes":["a"],"old":{"scopes":["b"],"audience":null}}`,
+		`{"v":1,"table":"public.t","op":"delete","scopes":["a"],"key":{"id":1},"data":{"x":1}}`, // no facts: nothing to believe
 		`{"v":1}`,
 	} {
-		n, err := ParseNotification(payload)
+		n, err := ParseNotification(payload, definitions(t))
 		if err != nil || n.Volatile || n.Hello != "" || len(n.Record.Events()) > 0 {
 			t.Errorf("%s: got %+v, %v", payload, n, err)
 		}
@@ -159,22 +278,28 @@ func TestNotificationOfDurableFeedIsOnlyABell(t *testing.T) {
 }
 
 func TestNotificationOfVolatileFeedIsTheChange(t *testing.T) {
-	n, err := ParseNotification(`{"v":1,"table":"public.t","op":"update","origin":"me","at":"2026-11-22T10:00:00.123456",` +
-		`"scopes":["a"],"audience":["u"],"key":{"id":1},"changed":["x"]}`)
+	n, err := ParseNotification(`{"v":1,"table":"public.t","op":"update","origin":"me","at":"2026-11-22T10:00:00.123456",`+
+		`"scopes":["a"],"definition":1,"xid":"5","facts":["1","7","u",null,null,"1","7","u",null,null,null,"title"]}`, definitions(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []bus.ChangeEvent{{
-		Scope: "a", Op: bus.OpUpdate, Table: "public.t", Key: json.RawMessage(`{"id":1}`), Changed: []string{"x"}, Origin: "me",
-		Audience: bus.Only("u"), At: time.Date(2026, 11, 22, 10, 0, 0, 123456000, time.UTC),
-	}}
+	event := bus.ChangeEvent{
+		Scope: "task:1", Op: bus.OpUpdate, Table: "public.t", Key: json.RawMessage(`{"id":1}`), Changed: []string{"title"}, Origin: "me", Tx: 5,
+		Audience: bus.Only("u"), At: time.Date(2026, 11, 22, 10, 0, 0, 123456000, time.UTC), Data: json.RawMessage(`{}`),
+	}
+	want := []bus.ChangeEvent{event, event}
+	want[1].Scope = "project:7"
 	if diff := cmp.Diff(want, n.Record.Events()); diff != "" || !n.Volatile || n.Table != "public.t" {
 		t.Errorf("%+v: %s", n, diff)
 	}
 
-	n, err = ParseNotification(`{"v":1,"table":"public.t","op":"update","scopes":null,"reason":"too large","templates":["x{"]}`)
+	n, err = ParseNotification(`{"v":1,"table":"public.t","op":"update","scopes":null,"reason":"too large","templates":["x{"]}`, definitions(t))
 	if err != nil || !n.Volatile || n.Record.Reset == nil || n.Record.Reset.Reason != "too large" || len(n.Record.Reset.Templates) > 0 {
 		t.Errorf("got %+v, %v", n, err)
+	}
+	n, err = ParseNotification(`{"v":1,"table":"public.t","op":"insert","at":"2026-11-22T10:00:00","definition":9,"xid":"5","facts":[]}`, definitions(t))
+	if err != nil || !n.Unknown || len(n.Record.Events()) > 0 {
+		t.Errorf("of a definition that isn't known: got %+v, %v", n, err)
 	}
 }
 
@@ -187,14 +312,17 @@ func TestMalformedNotifications(t *testing.T) {
 		"no version":      `{"table":"public.t","op":"update","scopes":["a"]}`,
 		"another version": `{"v":2,"table":"public.t"}`,
 		"two documents":   `{"v":1}{"v":1}`,
-		"bad audience":    `{"v":1,"table":"t","op":"insert","at":"2026-11-22T10:00:00","scopes":["a"],"audience":"u"}`,
-		"unknown op":      `{"v":1,"table":"t","op":"publish","at":"2026-11-22T10:00:00","scopes":["a"],"audience":null}`,
-		"op reset":        `{"v":1,"table":"t","op":"reset","at":"2026-11-22T10:00:00","scopes":["a"],"audience":null}`,
-		"no time":         `{"v":1,"table":"t","op":"insert","scopes":["a"],"audience":null}`,
-		"scope of object": `{"v":1,"table":"t","op":"insert","at":"2026-11-22T10:00:00","scopes":[{}],"audience":null}`,
-		"secret":          `{"v":1,"table":"s3cret","op":"insert","at":"s3cret","scopes":["s3cret"],"audience":null}`,
+		"facts no array":  `{"v":1,"table":"t","op":"insert","at":"2026-11-22T10:00:00","definition":2,"xid":"5","facts":"1"}`,
+		"fact of object":  `{"v":1,"table":"t","op":"insert","at":"2026-11-22T10:00:00","definition":2,"xid":"5","facts":[{}]}`,
+		"too few facts":   `{"v":1,"table":"t","op":"insert","at":"2026-11-22T10:00:00","definition":1,"xid":"5","facts":["1"]}`,
+		"unknown op":      `{"v":1,"table":"t","op":"publish","at":"2026-11-22T10:00:00","definition":2,"xid":"5","facts":["1"]}`,
+		"op reset":        `{"v":1,"table":"t","op":"reset","at":"2026-11-22T10:00:00","definition":2,"xid":"5","facts":["1"]}`,
+		"no time":         `{"v":1,"table":"t","op":"insert","definition":2,"xid":"5","facts":["1"]}`,
+		"no transaction":  `{"v":1,"table":"t","op":"insert","at":"2026-11-22T10:00:00","definition":2,"facts":["1"]}`,
+		"no facts":        `{"v":1,"table":"t","op":"insert","at":"2026-11-22T10:00:00","scopes":["a"],"audience":null}`,
+		"secret":          `{"v":1,"table":"s3cret","op":"insert","at":"s3cret","scopes":["s3cret"],"facts":[]}`,
 	} {
-		n, err := ParseNotification(payload)
+		n, err := ParseNotification(payload, definitions(t))
 		if err == nil {
 			t.Errorf("%s: got %+v", name, n)
 		} else if strings.Contains(err.Error(), "s3cret") {
@@ -206,105 +334,36 @@ func TestMalformedNotifications(t *testing.T) {
 func FuzzParseNotification(f *testing.F) {
 	for _, payload := range []string{
 		`{"v":1,"table":"public.t","op":"update","scopes":["a"]}`,
-		`{"v":1,"table":"public.t","op":"insert","at":"2026-11-22T10:00:00","scopes":["a"],"audience":null,"key":{"id":1}}`,
-		`{"v":1,"table":"public.t","op":"update","at":"2026-11-22T10:00:00.1","scopes":["a"],"audience":["u"],"old":{"scopes":["b"]}}`,
+		`{"v":1,"table":"public.t","op":"insert","at":"2026-11-22T10:00:00","definition":2,"xid":"5","facts":["1"]}`,
+		`{"v":1,"table":"public.t","op":"update","at":"2026-11-22T10:00:00.1","definition":1,"xid":"5","facts":["1","7","u",null,null,"1","8","v",null,null,null,"title"]}`,
 		`{"v":1,"table":"t","op":"reset","scopes":null,"reason":"truncate","templates":["a:{id}"]}`,
-		`{"v":1,"hello":"x"}`, `{"v":1,"audience":[],"AUDIENCE":null}`, `{"v":1,"old":null}`, `null`, `{`, `{"v":1e0}`,
+		`{"v":1,"hello":"x"}`, `{"v":1,"facts":[],"FACTS":null}`, `{"v":1,"facts":null}`, `null`, `{`, `{"v":1e0}`,
 	} {
 		f.Add(payload)
 	}
 	f.Fuzz(func(t *testing.T, payload string) {
-		n, err := ParseNotification(payload)
+		n, err := ParseNotification(payload, definitions(t))
 		if err != nil && (n.Volatile || n.Hello != "" || len(n.Record.Changes) > 0 || n.Record.Reset != nil) {
 			t.Fatalf("%q: %v, yet %+v", payload, err, n)
 		}
 		for _, e := range n.Record.Events() {
-			if e.Op == bus.OpReset || e.Op == bus.OpPublish || e.Tx != 0 {
+			if e.Op == bus.OpReset || e.Op == bus.OpPublish {
+				t.Fatalf("%q: forged %+v", payload, e)
+			}
+			if e.Audience.Everyone() != strings.HasPrefix(e.Scope, "t:") { // the definition says for whom, not the notification
 				t.Fatalf("%q: forged %+v", payload, e)
 			}
 		}
-		everyone := 0 // each side answers for itself
-		for _, c := range n.Record.Changes {
-			for _, audience := range []bus.Audience{c.Audience, old(c).Audience} {
-				if audience.Everyone() {
-					everyone++
-				}
-			}
-		}
-		if everyone > strings.Count(payload, "null") {
-			t.Fatalf("%q: nobody said for whom, yet it is for everyone", payload)
-		}
 	})
-}
-
-func old(c Change) Side {
-	if c.Old == nil {
-		return Side{Audience: bus.Only()}
-	}
-	return *c.Old
-}
-
-// What is read fast is what encoding/json reads.
-func FuzzScanChanges(f *testing.F) {
-	for _, text := range []string{
-		`[{"scopes":["project:7","task:9"],"audience":["ann"],"key":{"id":9},"changed":["title","done"]}]`,
-		`[{"scopes":[],"audience":null,"key":null,"changed":[],"data":{"a":[1,"}"],"b":{"c":null}},"old":{"scopes":["a"],"audience":[]}}]`,
-		`[{"scopes":["a"],"audience":["é"],"old":{"scopes":["b"],"audience":null,"key":{"id":"x"}}},{"scopes":["b"],"audience":[""]}]`,
-		`[{"flags":"tf","scopes":["a"],"audience":null,"key":{"id":1},"columns":["n","m"],"data":{}}]`, `[{"flags":"","scopes":["a"],"audience":null,"columns":[]}]`,
-		`[{"flags":"t","scopes":["a"],"audience":null}]`, `[{"flags":"x","scopes":["a"],"audience":null,"columns":["n"]}]`,
-		`[{"scopes":["a"],"audience":null,"data":{}}]`, `[]`, `[{"scopes":["a\"b"],"audience":null}]`, `[{"scopes":["a"]}]`, `[{"scopes":["a"],"audience":null,"key":{"a":}}]`,
-		`[{"scopes":["a"],"audience":null},]`, `[{"scopes":["a"],"audience":null}] `, `[{"scopes":["a",],"audience":null}]`, `[{"scopes":["a"],"audience":["\u0061"]}]`,
-		`[{"scopes":["a"],"audience":null,"data":` + strings.Repeat(`{"a":`, 9999) + "null" + strings.Repeat("}", 9999) + `}]`,
-		`[{"scopes":["a"],"audience":["u"],"key":{"id":1},"data":{"x":"` + strings.Repeat("x", maxShared) + `"}}]`,
-		"[{\"scopes\":[\"a\tb\"],\"audience\":null}]", "[{\"scopes\":[\"a\"],\"audience\":[\"\xff\"]}]",
-	} {
-		f.Add([]byte(text))
-	}
-	f.Fuzz(func(t *testing.T, text []byte) {
-		before := string(text)
-		got, ok := scanChanges(text)
-		if string(text) != before {
-			t.Fatal("the text was modified")
-		}
-		if !ok {
-			return
-		}
-		var wire []wireChange
-		if err := json.Unmarshal(text, &wire); err != nil {
-			t.Fatalf("encoding/json: %v", err)
-		}
-		want := make([]Change, len(wire))
-		for i, w := range wire {
-			var ok bool
-			if want[i], ok = w.change(); !ok {
-				t.Fatal("encoding/json: flags that fit no columns")
-			}
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("(-encoding/json +scanned):\n%s", diff)
-		}
-	})
-}
-
-// That it is read fast at all, for what is common.
-func TestCommonChangesAreScanned(t *testing.T) {
-	for _, text := range []string{
-		`[{"scopes":["project:7","task:9"],"audience":["ann"],"key":{"id":9},"changed":["title","done"]}]`,
-		`[{"flags":"tfft","scopes":["project:7","task:9"],"audience":["ann"],"key":{"id":9},"columns":["title","done","n","m"]}]`,
-		`[{"scopes":["a"],"audience":null,"key":{"id":9},"data":{"x":[1,"}"]}},{"scopes":["b"],"audience":["é"],"old":{"scopes":["b"],"audience":null,"key":{"id":"x"}}}]`,
-	} {
-		if _, ok := scanChanges([]byte(text)); !ok {
-			t.Errorf("not scanned: %s", text)
-		}
-	}
 }
 
 func BenchmarkDecode(b *testing.B) {
-	text := []byte(`[{"flags":"tttf","scopes":["project:7","task:9"],"audience":["ann"],"key":{"id":9},"columns":["title","done","updated_at","body"]}]`)
+	defs := definitions(b)
+	facts := array("9", "7", "ann", null, null, "9", "7", "ann", null, null, null, "title")
 	b.ReportAllocs()
 	for b.Loop() {
 		r := Record{}
-		if err := r.decode("update", text); err != nil {
+		if err := r.decode(defs, "update", 1, facts); err != nil {
 			b.Fatal(err)
 		}
 	}

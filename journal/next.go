@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -18,13 +19,13 @@ import (
 // The second column tells whether a step of the rotation was taken since that table
 // was found to be enough: if not, then the journal reaches back to the cursor, too.
 const nextSQL = `
-select pg_current_snapshot()::text, pg_sequence_last_value('pgbell.journal_turn'),
-	null::bigint as seq, 0 as part, null::xid8, null::timestamptz, null, null, null, null
+select pg_current_snapshot()::text, pg_sequence_last_value('pgbell.rotation'),
+	null::pg_lsn as lsn, 0 as part, null::xid8 as xid, null::timestamptz, null::integer, null, null, null, null::text[]
 union all
-select null, null, seq, part, xid, at, tbl, op, origin, changes
+select null, null, ` + columns + `
 from pgbell.%s
-where xid >= $1::xid8 and (xid >= $2::xid8 or xid = any ($3::xid8[]))
-order by seq nulls first, part`
+where xid >= $1::xid8 and xid < pg_snapshot_xmax(pg_current_snapshot()) and (xid >= $2::xid8 or xid = any ($3::xid8[]))
+order by lsn nulls first, xid, part`
 
 // near is how many transactions may be between xmin and xmax for nextSQL.
 const near = 200
@@ -32,15 +33,15 @@ const near = 200
 // next is what a reading found that the next ones may build on, until the rotation
 // takes a step.
 type next struct {
-	turn       int64
+	step       int64
 	source     string // the table from which nextSQL may read; empty: none
 	from       Cursor // where that reading ended
 	floor      Cursor
 	statements map[string]*pgconn.StatementDescription // by source
 }
 
-func (n *next) follow(from, floor Cursor, turn int64, source string) {
-	n.from, n.floor, n.turn, n.source = from, floor, turn, source
+func (n *next) follow(from, floor Cursor, step int64, source string) {
+	n.from, n.floor, n.step, n.source = from, floor, step, source
 }
 
 // may says whether nextSQL gives all that since doesn't cover. What the other table
@@ -74,8 +75,8 @@ func (r *Reader) readNext(ctx context.Context, conn *pgconn.PgConn, since Cursor
 			err = r.nextRecord(v[2:], each)
 			continue
 		}
-		turn, ok := number(v[1])
-		if stale = !ok || turn != r.next.turn; !stale {
+		step, ok := number64(v[1])
+		if stale = !ok || step != r.next.step; !stale {
 			end, err = parseCursor(r.incarnation + "-" + string(v[0]))
 		}
 	}
@@ -96,38 +97,56 @@ func (r *Reader) readNext(ctx context.Context, conn *pgconn.PgConn, since Cursor
 
 var errAnswer = errors.New("the journal's answer is not what was asked for")
 
-// nextRecord calls each for the record in a row of nextSQL, from its seq on.
+// nextRecord calls each for the record in a row, which has its columns in binary.
 func (r *Reader) nextRecord(v [][]byte, each func(Record) error) error {
-	seq, ok := number(v[0])
-	part, okPart := number(v[1])
-	tx, okTx := number(v[2])
-	at, okAt := number(v[3])
-	if !ok || !okPart || !okTx || !okAt || v[5] == nil || v[7] == nil {
+	lsn, ok := number64(v[0])
+	part, okPart := number32(v[1])
+	tx, okTx := number64(v[2])
+	at, okAt := number64(v[3])
+	definition, okDefinition := int32(0), true
+	if v[4] != nil {
+		definition, okDefinition = number32(v[4])
+	}
+	if !ok || !okPart || !okTx || !okAt || !okDefinition || v[6] == nil {
 		return errAnswer
 	}
 	record := Record{
-		Seq: seq, Part: int(part), Tx: uint64(tx), At: time.UnixMicro(postgresEpoch + at),
-		Table: r.name(v[4]), Origin: string(v[6]),
+		LSN: uint64(lsn), Part: int(part), Tx: uint64(tx), At: time.UnixMicro(postgresEpoch + at),
+		Table: r.name(v[5]), Origin: origin(v[7]),
 	}
-	if err := record.decode(string(v[5]), bytes.Clone(v[7])); err != nil {
+	if err := record.decode(r.Definitions, string(v[6]), definition, bytes.Clone(v[8])); err != nil {
 		return err
 	}
 	return each(record)
+}
+
+// maxOrigin is how many characters of a setting pgbell.origin travel.
+const maxOrigin = 256
+
+func origin(b []byte) string {
+	if len(b) > maxOrigin && utf8.RuneCount(b) > maxOrigin {
+		return string([]rune(string(b))[:maxOrigin])
+	}
+	return string(b)
 }
 
 // postgresEpoch is 2000-01-01 UTC, from which Postgres counts microseconds where it
 // sends a timestamptz in binary: timestamptz_send, POSTGRES_EPOCH_JDATE.
 const postgresEpoch = 946_684_800_000_000
 
-// number is an integer as Postgres sends it in binary, of four or eight bytes.
-func number(b []byte) (n int64, ok bool) {
-	switch len(b) {
-	case 4:
-		return int64(int32(binary.BigEndian.Uint32(b))), true
-	case 8:
-		return int64(binary.BigEndian.Uint64(b)), true
+// number32 and number64 are integers as Postgres sends them in binary.
+func number32(b []byte) (n int32, ok bool) {
+	if len(b) != 4 {
+		return 0, false
 	}
-	return 0, false
+	return int32(binary.BigEndian.Uint32(b)), true
+}
+
+func number64(b []byte) (n int64, ok bool) {
+	if len(b) != 8 {
+		return 0, false
+	}
+	return int64(binary.BigEndian.Uint64(b)), true
 }
 
 // appendXids appends xids as the text of a Postgres array.

@@ -7,7 +7,8 @@ import (
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/pgbell/pgbell/journal/scope"
 )
 
 // Querier is a connection or a pool that runs one query.
@@ -23,7 +24,8 @@ const maxFill = 100_000
 // back to it, and it leaves out no more than the newest 100,000 records.
 func Floor(ctx context.Context, db Querier) (Cursor, error) {
 	rows, err := db.Query(ctx, `select pgbell.cursor(), s.floor::text,
-		coalesce((select j.xid from pgbell.journal j order by j.xid desc offset $1 limit 1), '0')::text
+		coalesce((select j.xid from pgbell.journal j where j.xid < pg_snapshot_xmax(pg_current_snapshot())
+			order by j.xid desc offset $1 limit 1), '0')::text
 		from pgbell.journal_state s where s.one`, maxFill)
 	if err != nil {
 		return Cursor{}, err
@@ -45,34 +47,38 @@ func Floor(ctx context.Context, db Querier) (Cursor, error) {
 	return floor, err
 }
 
+// columns are those of a record, in the order in which nextRecord reads them.
+const columns = "lsn, part, xid, at, definition, tbl, op, origin, facts"
+
 // readSQL gives, before all else, the cursor and the floor of this very snapshot,
 // so that what one call misses the next one gets: pgbell.cursor() may be shortened,
 // which among many writers would repeat everything over and over. With them it says
-// what nextSQL may ask, if the role may: of the journal's two tables the one that is
+// what nextSQL may ask, if the role may: of the journal's two halves the one that is
 // written, once no transaction can write to the other any more. Then the records
 // that the cursor of $1, $2 and $3 doesn't cover, unless there is a gap. Two
-// branches, since each is a range of the index alone.
+// branches, since each is a range of the index alone. A row that can be seen with an id
+// that this server has yet to give out is another server's: it came with a copy.
 const readSQL = `
 with head as materialized (
-	select case when $5 <> '' then $5 else split_part(pgbell.cursor(), '-', 1) end as incarnation, floor, turn,
-		case when not has_sequence_privilege('pgbell.journal_turn', 'select')
+	select case when $5 <> '' then $5 else split_part(pgbell.cursor(), '-', 1) end as incarnation, floor, step,
+		case when not has_sequence_privilege('pgbell.rotation', 'select')
 				or not has_table_privilege('pgbell.journal_0', 'select') or not has_table_privilege('pgbell.journal_1', 'select') then null
-			when turn = pg_sequence_last_value('pgbell.journal_turn') then 'journal' || case when quiet_at is null then '' else '_' || slot end
+			when step = pg_sequence_last_value('pgbell.rotation') then 'journal' || case when quiet_at is null then '' else '_' || half end
 		end as source
 	from pgbell.journal_state where one
 )
-select incarnation || '-' || pg_current_snapshot(), floor::text, turn, source,
-	null::bigint as seq, 0 as part, null, null::timestamptz, null, null, null, null
+select incarnation || '-' || pg_current_snapshot(), floor::text, step, source,
+	null::pg_lsn as lsn, 0 as part, null::xid8 as xid, null::timestamptz, null::integer, null, null, null, null::text[]
 from head
 union all
-select null, null, null, null, seq, part, xid::text, at, tbl, op, origin, changes
+select null, null, null, null, ` + columns + `
 from pgbell.journal
-where xid >= $2::xid8 and (select incarnation = $4 and floor <= $1::xid8 from head)
+where xid >= $2::xid8 and xid < pg_snapshot_xmax(pg_current_snapshot()) and (select incarnation = $4 and floor <= $1::xid8 from head)
 union all
-select null, null, null, null, seq, part, xid::text, at, tbl, op, origin, changes
+select null, null, null, null, ` + columns + `
 from pgbell.journal
 where xid = any ($3::xid8[]) and (select incarnation = $4 and floor <= $1::xid8 from head)
-order by seq nulls first, part`
+order by lsn nulls first, xid, part`
 
 // Gap is the error that says: what happened since the cursor can't be told any
 // more. Its text is the reason of the resets that follow.
@@ -101,18 +107,26 @@ func (c Cursor) gap(floor Cursor) Gap {
 // asks for the server's incarnation once, for that ends all connections when it ends.
 type Reader struct {
 	DB          Querier
-	incarnation string // empty before the first reading
+	Definitions *Definitions // what facts mean; nil: loaded by the first reading
+	incarnation string       // empty before the first reading
 	next        next
 	names       map[string]string
+	order       order
 }
 
-// Read calls each for every record that since doesn't cover, in order, and
-// returns the cursor that covers them all and the oldest from which the journal
-// can still be read. It gives a [Gap] if since is older than that or of another
-// incarnation. One statement, no transaction: nothing is held open between calls.
-// Once each has returned an error, end ctx: else what is left of the answer is
-// waited for.
+// Read calls each for every record that since doesn't cover, in the order in which they
+// were recorded (see [Reader.InOrder]), and returns the cursor that covers them all and
+// the oldest from which the journal can still be read. It gives a [Gap] if since is older
+// than that or of another incarnation. One statement, no transaction: nothing is held open
+// between calls. Once each has returned an error, end ctx: else what is left of the answer
+// is waited for.
 func (r *Reader) Read(ctx context.Context, since Cursor, each func(Record) error) (end, floor Cursor, err error) {
+	if r.Definitions == nil {
+		r.Definitions = new(Definitions)
+		if err := r.Definitions.Load(ctx, r.DB); err != nil {
+			return Cursor{}, Cursor{}, err
+		}
+	}
 	if conn, ok := r.DB.(*pgx.Conn); ok && r.next.may(since) {
 		end, err = r.readNext(ctx, conn.PgConn(), since, each)
 		if err != nil || !end.IsZero() {
@@ -124,35 +138,29 @@ func (r *Reader) Read(ctx context.Context, since Cursor, each func(Record) error
 	for i, x := range since.Xip {
 		xip[i] = xid(x)
 	}
-	rows, err := r.DB.Query(ctx, readSQL, xid(since.Xmin), xid(since.Xmax), xip, since.Incarnation, r.incarnation)
+	rows, err := r.DB.Query(ctx, readSQL, pgx.QueryResultFormats{pgx.BinaryFormatCode},
+		xid(since.Xmin), xid(since.Xmax), xip, since.Incarnation, r.incarnation)
 	if err != nil {
 		return Cursor{}, Cursor{}, err
 	}
 	defer rows.Close()
-	var w wireRow
 	for rows.Next() {
-		if err := rows.Scan(&w.cursor, &w.floor, &w.turn, &w.source, &w.seq, &w.part, &w.xid, &w.at, &w.tbl, &w.op, &w.origin, &w.changes); err != nil {
-			return Cursor{}, Cursor{}, err
-		}
-		if !w.seq.Valid {
-			if end, floor, err = parseHead(string(w.cursor), string(w.floor)); err != nil {
+		v := rows.RawValues()
+		if v[4] != nil {
+			if err = r.nextRecord(v[4:], each); err != nil {
 				return Cursor{}, Cursor{}, err
 			}
-			r.incarnation = end.Incarnation
-			r.next.follow(end, floor, w.turn.Int64, string(w.source))
 			continue
 		}
-		record := Record{Seq: w.seq.Int64, Part: w.part, At: w.at.Time, Table: r.name(w.tbl), Origin: string(w.origin)}
-		record.Tx, err = strconv.ParseUint(string(w.xid), 10, 64)
-		if err == nil {
-			err = record.decode(string(w.op), w.changes)
-		}
-		if err == nil {
-			err = each(record)
-		}
-		if err != nil {
+		if end, floor, err = parseHead(string(v[0]), string(v[1])); err != nil {
 			return Cursor{}, Cursor{}, err
 		}
+		step, ok := number64(v[2])
+		if !ok {
+			return Cursor{}, Cursor{}, errAnswer
+		}
+		r.incarnation = end.Incarnation
+		r.next.follow(end, floor, step, string(v[3]))
 	}
 	switch err := rows.Err(); {
 	case err != nil:
@@ -166,20 +174,26 @@ func (r *Reader) Read(ctx context.Context, since Cursor, each func(Record) error
 	return end, floor, nil
 }
 
-// Read is a single reading of a [Reader] of db.
-func Read(ctx context.Context, db Querier, since Cursor, each func(Record) error) (end, floor Cursor, err error) {
-	return (&Reader{DB: db}).Read(ctx, since, each)
-}
+// InOrder returns all records of one reading in the order in which they are to be told:
+// nobody who applies them ends with something else than what the tables hold. What can't
+// be ordered for certain gets a reset, among the records that are returned. It may change
+// records.
+func (r *Reader) InOrder(records []Record) []Record { return r.order.tell(records) }
 
-// wireRow is a row that readSQL gives. Its bytes are good until the next.
-type wireRow struct {
-	cursor, floor, source pgtype.DriverBytes // of the first row only, as turn
-	turn, seq             pgtype.Int8
-	part                  int
-	xid                   pgtype.DriverBytes
-	at                    pgtype.Timestamptz
-	tbl, op, origin       pgtype.DriverBytes
-	changes               []byte // its own
+// Read is a single reading of a [Reader] of db, in order.
+func Read(ctx context.Context, db Querier, since Cursor, each func(Record) error) (end, floor Cursor, err error) {
+	r := &Reader{DB: db}
+	var records []Record
+	end, floor, err = r.Read(ctx, since, func(r Record) error {
+		records = append(records, r)
+		return nil
+	})
+	for _, record := range r.InOrder(records) {
+		if err == nil {
+			err = each(record)
+		}
+	}
+	return end, floor, err
 }
 
 // maxNames is how many names of tables a Reader keeps.
@@ -208,16 +222,16 @@ func parseHead(cursor, floor string) (end, oldest Cursor, err error) {
 
 // Volatile returns the tables whose feeds are not durable, each with the
 // templates of its scopes.
-func Volatile(ctx context.Context, db Querier) (map[string][]Template, error) {
+func Volatile(ctx context.Context, db Querier) (map[string][]scope.Template, error) {
 	rows, err := db.Query(ctx, "select table_name, scopes from pgbell.feeds where not durable")
 	if err != nil {
 		return nil, err
 	}
-	feeds := map[string][]Template{}
+	feeds := map[string][]scope.Template{}
 	var table string
 	var scopes []string
 	_, err = pgx.ForEachRow(rows, []any{&table, &scopes}, func() error {
-		templates, err := ParseTemplates(scopes)
+		templates, err := scope.ParseAll(scopes)
 		feeds[table] = templates
 		return err
 	})

@@ -6,14 +6,15 @@ import (
 	"time"
 
 	"github.com/pgbell/pgbell/bus"
+	"github.com/pgbell/pgbell/journal/scope"
 )
 
 // Record is one row of the journal, or one notification of a feed that isn't
 // durable: changes of one table, made by one statement. It is not changed once
 // made, so that it may be shared.
 type Record struct {
-	Seq     int64 // order within the journal; 0 for a notification
-	Part    int   // order within one Seq
+	LSN     uint64 // where the WAL was when the statement ended, by which records are ordered; 0 for a notification
+	Part    int    // of the statement, which has one LSN
 	Tx      uint64
 	At      time.Time // when the statement ended
 	Table   string    // quoted and with its schema; empty for publish
@@ -21,6 +22,7 @@ type Record struct {
 	Origin  string
 	Changes []Change
 	Reset   *Reset // for all scopes of a feed; then there are no Changes
+	Reason  string // of a reset for the scopes of Changes alone, with Op reset
 	Attach  bool   // a table was attached or detached
 
 	Disconnect *Disconnect // whose streams are to end; then there is nothing else
@@ -30,15 +32,17 @@ type Record struct {
 	// Empty where that isn't known.
 	Position string
 
-	text   []byte // Changes, or Reset and so on, as the journal has them
+	values []fact // the same, of a notification
+	facts  []byte // that Changes were made of, as Postgres sent them; nil: they are not to be made again
+	spec   *spec  // what facts mean
 	scopes filter
 }
 
 // Size returns about how many bytes of memory r takes.
 func (r Record) Size() int {
-	size := 500 + len(r.text) + len(r.text)/8
+	size := 500 + len(r.facts) + len(r.facts)/8
 	if len(r.Changes) > 0 {
-		size += 300*len(r.Changes) + len(r.text)
+		size += 300*len(r.Changes) + len(r.facts)
 	}
 	return size
 }
@@ -61,7 +65,7 @@ type Side struct {
 // Reset is a loss of continuity for every scope that one of Templates can
 // produce.
 type Reset struct {
-	Templates []Template
+	Templates []scope.Template
 	Reason    string
 }
 
@@ -99,7 +103,7 @@ func (r Record) AppendEvents(events []bus.ChangeEvent) []bus.ChangeEvent {
 func (r Record) appendEvents(events []bus.ChangeEvent, c Change) []bus.ChangeEvent {
 	event := bus.ChangeEvent{
 		Op: r.Op, Table: r.Table, Origin: r.Origin, At: r.At, Tx: r.Tx,
-		Key: c.Key, Changed: c.Changed, Data: c.Data,
+		Key: c.Key, Changed: c.Changed, Data: c.Data, Reason: r.Reason,
 	}
 	if c.Old != nil {
 		return append(events, c.moved(event)...)
@@ -167,16 +171,4 @@ func (c Change) moved(event bus.ChangeEvent) []bus.ChangeEvent {
 func to(e bus.ChangeEvent, scope string, audience bus.Audience) bus.ChangeEvent {
 	e.Scope, e.Audience = scope, audience
 	return e
-}
-
-// ParseTemplates parses each of texts.
-func ParseTemplates(texts []string) ([]Template, error) {
-	templates := make([]Template, len(texts))
-	for i, text := range texts {
-		var err error
-		if templates[i], err = ParseTemplate(text); err != nil {
-			return nil, err
-		}
-	}
-	return templates, nil
 }

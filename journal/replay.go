@@ -4,17 +4,18 @@ import (
 	"iter"
 
 	"github.com/pgbell/pgbell/bus"
+	"github.com/pgbell/pgbell/journal/scope"
 )
 
 // Replay is what a client missed: all that was recorded between its cursor and
 // End. It may be shared, and shares its records with others: they must not be
 // changed.
 type Replay struct {
-	Since    Cursor     // of Records, what it covers is no part of the replay
-	Records  []Record   // in order; see [Record.Unpack]
-	End      Cursor     // covers them all
-	Reset    string     // not empty: what was missed can't be told, for this reason
-	Volatile []Template // scopes of feeds that aren't durable: of those it's never known
+	Since    Cursor           // of Records, what it covers is no part of the replay
+	Records  []Record         // in order; see [Record.Unpack]
+	End      Cursor           // covers them all
+	Reset    string           // not empty: what was missed can't be told, for this reason
+	Volatile []scope.Template // scopes of feeds that aren't durable: of those it's never known
 }
 
 // Events returns what a subscriber to scopes gets of the records, in order: what

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/pgbell/pgbell/bus"
+	"github.com/pgbell/pgbell/journal/scope"
 )
 
 // TestReplayFiltersAsTheBusDoes holds Replay.Events against the events of all
@@ -18,9 +19,9 @@ func TestReplayFiltersAsTheBusDoes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := Replay{Since: cursorOf(t, drawSet(t, "since"))}
 		for seq := range rapid.IntRange(0, 6).Draw(t, "records") {
-			r := Record{Seq: int64(seq), Tx: rapid.Uint64Range(1, horizon-1).Draw(t, "tx"), Op: bus.OpUpdate, Table: "public.t"}
+			r := Record{LSN: uint64(seq), Tx: rapid.Uint64Range(1, horizon-1).Draw(t, "tx"), Op: bus.OpUpdate, Table: "public.t"}
 			if rapid.IntRange(0, 3).Draw(t, "reset") == 0 {
-				templates, err := ParseTemplates(rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "{x}"}), 0, 2).Draw(t, "templates"))
+				templates, err := scope.ParseAll(rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "{x}"}), 0, 2).Draw(t, "templates"))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -64,16 +65,17 @@ func TestReplayFiltersAsTheBusDoes(t *testing.T) {
 }
 
 // example is a record as one insert makes it.
-func example(i int) Record {
-	r := Record{Seq: int64(i), Tx: uint64(i), Table: "public.tasks"}
-	changes := fmt.Sprintf(`[{"scopes":["project:%d","task:%d"],"audience":["user%d","user%d"],"key":{"id":%d}}]`, i%100, i, i%7, i%11, i)
-	if err := r.decode("insert", []byte(changes)); err != nil {
+func example(defs *Definitions, i int) Record {
+	r := Record{LSN: uint64(i), Tx: uint64(i), Table: "public.tasks"}
+	facts := array(fmt.Sprint(i), fmt.Sprint(i%100), fmt.Sprint("user", i%7), fmt.Sprintf(`["user%d"]`, i%11), "1")
+	if err := r.decode(defs, "insert", 1, facts); err != nil {
 		panic(err)
 	}
 	return r
 }
 
 func TestSizeIsAboutTheMemoryUsed(t *testing.T) {
+	defs := definitions(t)
 	heap := func() uint64 {
 		for range 3 { // pools are emptied by the second, and what finalizers held by the third
 			runtime.GC()
@@ -86,7 +88,7 @@ func TestSizeIsAboutTheMemoryUsed(t *testing.T) {
 		before := heap()
 		records := make([]Record, 20_000)
 		for i := range records {
-			records[i] = example(i + 1)
+			records[i] = example(defs, i+1)
 			said += records[i].Size()
 		}
 		used = int(heap() - before)
@@ -107,11 +109,12 @@ func TestSizeIsAboutTheMemoryUsed(t *testing.T) {
 // BenchmarkReplay is one client that comes back after 50,000 changes, of which 500
 // concern it.
 func BenchmarkReplay(b *testing.B) {
+	defs := definitions(b)
 	var tail Tail
 	start := Cursor{"ab", 1, 1, nil}
 	tail.Start(start, 0)
 	for i := 1; i <= 50_000; i++ {
-		tail.Add([]Record{example(i)}, Cursor{"ab", uint64(i + 1), uint64(i + 1), nil}, start)
+		tail.Add([]Record{example(defs, i)}, Cursor{"ab", uint64(i + 1), uint64(i + 1), nil}, start)
 	}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -43,7 +43,7 @@ func (w *world) between(since, end Cursor) (found []Record) {
 
 func (w *world) write(tx uint64) {
 	w.written = append(w.written, Record{
-		Seq: int64(len(w.written) + 1), Tx: tx, Op: bus.OpInsert, Changes: []Change{{Side: Side{Scopes: []string{"a"}}}},
+		LSN: uint64(len(w.written) + 1), Tx: tx, Op: bus.OpInsert, Changes: []Change{{Side: Side{Scopes: []string{"a"}}}},
 	})
 }
 
@@ -73,10 +73,10 @@ func (w *world) step(t *rapid.T) {
 	}
 }
 
-func seqs(records []Record) []int64 {
-	var all []int64
+func seqs(records []Record) []uint64 {
+	var all []uint64
 	for _, r := range records {
-		all = append(all, r.Seq)
+		all = append(all, r.LSN)
 	}
 	return all
 }
@@ -142,7 +142,7 @@ func TestTailGivesExactlyWhatACursorMissed(t *testing.T) {
 			// In the order of reading, which for one row is that of committing.
 			want := w.between(since, w.read)
 			slices.SortStableFunc(want, func(a, b Record) int {
-				return slices.Index(seqs(w.emitted), a.Seq) - slices.Index(seqs(w.emitted), b.Seq)
+				return slices.Index(seqs(w.emitted), a.LSN) - slices.Index(seqs(w.emitted), b.LSN)
 			})
 			if got := seqs(got.kept()); !slices.Equal(got, seqs(want)) {
 				t.Errorf("%v to %v: got %v, want %v", since, w.read, got, seqs(want))
@@ -227,7 +227,7 @@ func TestOneRecordOverTheLimitIsNotKept(t *testing.T) {
 	w := follow(10_000)
 	since := w.now()
 	r := Record{Tx: 1, Changes: make([]Change, 1)}
-	if err := r.decode("insert", []byte(`[{"scopes":["a"],"data":{"x":"`+strings.Repeat("x", 10_000)+`"}}]`)); err != nil {
+	if err := r.decode(definitions(t), "insert", 1, array("1", "7", null, null, `"`+strings.Repeat("x", 10_000)+`"`)); err != nil {
 		t.Fatal(err)
 	}
 	w.next++

@@ -28,6 +28,7 @@ func (s *session) catchUp(ctx context.Context) error {
 		stream bool // too much to hold: emit as it comes
 		feeds  bool
 		last   uint64
+		doubt  inParts
 	)
 	end, floor, err := s.reader.Read(watched, s.cursor, func(r journal.Record) error {
 		alive()
@@ -36,6 +37,7 @@ func (s *session) catchUp(ctx context.Context) error {
 			s.transactions, last = s.transactions+1, r.Tx
 		}
 		if stream {
+			doubt.add(r)
 			s.emit(r)
 			return nil
 		}
@@ -44,6 +46,9 @@ func (s *session) catchUp(ctx context.Context) error {
 			// Nothing is served from memory meanwhile: it would leave out what is emitted.
 			s.tail.Start(s.cursor, 0)
 			stream = true
+			for _, r := range batch {
+				doubt.add(r)
+			}
 			s.emit(batch...)
 			batch = nil
 		}
@@ -69,8 +74,10 @@ func (s *session) catchUp(ctx context.Context) error {
 		return because(watched, "read the journal", err)
 	}
 	if stream {
+		s.emit(doubt.resets()...)
 		s.tail.Start(end, 0)
 	}
+	batch = s.reader.InOrder(batch)
 	s.tail.Add(batch, end, floor)
 	s.emit(batch...)
 	s.advance(end)
@@ -119,7 +126,7 @@ func (s *session) fill(ctx context.Context) (end journal.Cursor, disconnects []j
 		return end, nil, because(ctx, "read the journal", err)
 	}
 	s.tail.Start(from, shed)
-	s.tail.Add(recent, end, floor)
+	s.tail.Add(s.reader.InOrder(recent), end, floor)
 	return end, disconnects, nil
 }
 
@@ -150,7 +157,7 @@ func (s *session) emit(records ...journal.Record) {
 			continue
 		}
 		if r.Reset.Reason == journal.ReasonUnreadable {
-			s.log.Error("a journal record can't be read, resetting all scopes", "seq", r.Seq, "table", r.Table)
+			s.log.Error("a journal record can't be read, resetting all scopes", "lsn", r.LSN, "table", r.Table)
 		}
 		if len(r.Reset.Templates) > 0 {
 			s.bus.Reset(r.Reset.Matches, r.ResetEvent())

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pgbell/pgbell/bus"
 	"github.com/pgbell/pgbell/journal"
+	"github.com/pgbell/pgbell/journal/scope"
 )
 
 // Config tunes a Listener. The zero value is ready to use.
@@ -58,7 +59,9 @@ type Listener struct {
 
 	// Of Run's goroutine alone.
 	cursor   journal.Cursor // all that it covers was emitted; zero until the first reading
-	volatile map[string][]journal.Template
+	volatile map[string][]scope.Template
+
+	definitions journal.Definitions
 
 	mu           sync.Mutex
 	notReady     error     // nil: connected and caught up
@@ -67,7 +70,7 @@ type Listener struct {
 	queueUsage   float64
 	polling      bool
 	journalBytes int64
-	feeds        map[string][]journal.Template // = volatile, for Replay; nil before the first reading
+	feeds        map[string][]scope.Template // = volatile, for Replay; nil before the first reading
 
 	replaying chan struct{} // holds a token while a replay has a connection: one at a time
 

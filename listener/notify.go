@@ -12,6 +12,7 @@ import (
 
 	"github.com/pgbell/pgbell/bus"
 	"github.com/pgbell/pgbell/journal"
+	"github.com/pgbell/pgbell/journal/scope"
 )
 
 // wait returns when a writer rang, if any was asked to, at the latest after most. For
@@ -70,7 +71,7 @@ func (s *session) interrupt(ctx context.Context) (undo func()) {
 // others it says whether they are a reason to read the journal.
 func (s *session) notified(n *pgconn.Notification) (bell bool) {
 	s.notifications.Add(1)
-	note, err := journal.ParseNotification(n.Payload)
+	note, err := journal.ParseNotification(n.Payload, &s.definitions)
 	templates, known := s.volatile[note.Table]
 	switch {
 	case err != nil:
@@ -79,11 +80,18 @@ func (s *session) notified(n *pgconn.Notification) (bell bool) {
 	case note.Hello != "":
 	case !note.Volatile:
 		return true
-	case !known:
+	case !known || note.Unknown:
 		s.ignored.Add(1)
 		s.missed = true
+		if known { // it was attached again, which the journal is about to tell
+			s.unknown = append(s.unknown, note.Table)
+		}
 	default:
-		s.emit(within(note.Record, templates))
+		r := within(note.Record, templates)
+		s.emit(r)
+		if !s.volatileOrder.Certain(r) {
+			s.reset(r.Table, templates, journal.ReasonOrder)
+		}
 	}
 	return false
 }
@@ -92,7 +100,7 @@ func (s *session) notified(n *pgconn.Notification) (bell bool) {
 // durable feeds are not for anybody to ring who may connect. Of a feed that was
 // attached again just now it may take away too much, but for that the journal has
 // a reset.
-func within(r journal.Record, templates []journal.Template) journal.Record {
+func within(r journal.Record, templates []scope.Template) journal.Record {
 	feed := &journal.Reset{Templates: templates}
 	if r.Reset != nil {
 		feed.Reason = r.Reset.Reason
@@ -116,6 +124,9 @@ func (s *session) loadFeeds(ctx context.Context) error {
 	ctx, _, stop := s.watch(ctx)
 	defer stop()
 	feeds, err := journal.Volatile(ctx, s.conn)
+	if err == nil {
+		err = s.definitions.Load(ctx, s.conn)
+	}
 	if err != nil {
 		return because(ctx, "read the feeds", err)
 	}
@@ -129,14 +140,15 @@ func (s *session) loadFeeds(ctx context.Context) error {
 	}
 	s.missed = false
 	for table, templates := range feeds {
-		if _, known := before[table]; !known {
+		if _, known := before[table]; !known || slices.Contains(s.unknown, table) {
 			s.reset(table, templates, "attached or renamed") // it may be what was missed
 		}
 	}
+	s.unknown = nil
 	return nil
 }
 
-func (s *session) reset(table string, templates []journal.Template, reason string) {
+func (s *session) reset(table string, templates []scope.Template, reason string) {
 	s.emit(journal.Record{Table: table, Op: bus.OpReset, Reset: &journal.Reset{Templates: templates, Reason: reason}})
 }
 
@@ -191,7 +203,7 @@ func (s *session) hears(ctx context.Context, hello string) (bool, error) {
 		if err != nil {
 			return false, fmt.Errorf("wait for a notification: %w", err)
 		}
-		if note, err := journal.ParseNotification(n.Payload); err == nil && note.Hello == hello {
+		if note, err := journal.ParseNotification(n.Payload, &s.definitions); err == nil && note.Hello == hello {
 			return true, nil
 		}
 	}

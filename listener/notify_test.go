@@ -11,6 +11,7 @@ import (
 
 	"github.com/pgbell/pgbell/bus"
 	"github.com/pgbell/pgbell/journal"
+	"github.com/pgbell/pgbell/journal/scope"
 )
 
 // forge sends a notification as anybody may who can connect.
@@ -25,7 +26,7 @@ func TestForgedNotificationsOfDurableFeedsDoNothing(t *testing.T) {
 	w := start(t, example.Database(t), options{Config: Config{Tick: time.Hour}})
 	r := w.subscribe("tasks", "task:1", "project:1", "x", "")
 	malformed := []string{
-		"", "hello", "{", "null", "[1]", `{"v":2}`, `{"v":1,"table":"public.tasks","audience":"me"}`,
+		"", "hello", "{", "null", "[1]", `{"v":2}`, `{"v":1,"table":"public.tasks","facts":"me"}`,
 		strings.Repeat("x", 7999), `{"v":1,"table":"` + strings.Repeat("x", 7900), "\x01\n\r",
 		`{"v":1,"table":"public.notes","op":"merge",` + forgedAt + `,"audience":null,"scopes":["tasks"]}`,
 	}
@@ -67,19 +68,30 @@ func TestForgedNotificationsOfDurableFeedsDoNothing(t *testing.T) {
 func TestForgedNotificationStaysInItsFeed(t *testing.T) {
 	w := start(t, example.Database(t), options{})
 	r := w.subscribe("tasks", "task:1", "notes", "note:1", "note:2", "x")
-	forge(t, w.db, `{"v":1,"table":"public.notes","op":"update",`+forgedAt+`,"scopes":["tasks","task:1","note:1","x"],"audience":null,
-		"old":{"scopes":["tasks","note:2","x"],"audience":null}}`)
-	r.restIs("change", "update note:1", "update note:2")
+	definition := func(table string) (id string) {
+		if err := w.db.QueryRow(t.Context(), "select definition from pgbell.feed where tbl = $1", table).Scan(&id); err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	forge(t, w.db, `{"v":1,"table":"public.notes","op":"update",`+forgedAt+`,"scopes":["tasks","task:1","x"],"definition":`+definition("public.notes")+`,"xid":"9",
+		"facts":["2","1",null,null,null]}`)
+	r.restIs("change", "update note:1", "update note:2", "update notes", "update notes")
 	forge(t, w.db, `{"v":1,"table":"public.notes","op":"reset","reason":"truncate","templates":["{x}","tasks"]}`)
 	r.restIs("reset", "reset note:1 truncate", "reset note:2 truncate", "reset notes truncate")
-	forge(t, w.db, `{"v":1,"table":"public.notes","op":"insert",`+forgedAt+`,"scopes":["note:1"]}`) // for nobody
+	// What they mean under another feed's definition: nothing that is this feed's.
+	var facts string
+	if err := w.db.QueryRow(t.Context(), "select json_agg('1'::text) from pgbell.feed f, unnest(f.fields) where f.tbl = 'public.tasks'").Scan(&facts); err != nil {
+		t.Fatal(err)
+	}
+	forge(t, w.db, `{"v":1,"table":"public.notes","op":"insert",`+forgedAt+`,"definition":`+definition("public.tasks")+`,"xid":"9","facts":`+facts+`}`)
 	if rest := r.rest(); len(rest) > 0 {
 		t.Errorf("without an audience: %v", briefs(rest))
 	}
 }
 
 func TestWithinKeepsWhatATriggerSays(t *testing.T) {
-	templates, err := journal.ParseTemplates([]string{"notes", "note:{id}", "{a}/{b}"})
+	templates, err := scope.ParseAll([]string{"notes", "note:{id}", "{a}/{b}"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +110,7 @@ func TestWithinKeepsWhatATriggerSays(t *testing.T) {
 func TestForgedNotificationsCauseFewQueries(t *testing.T) {
 	flood := func(w *world) {
 		for range 20 {
-			w.exec(`select pg_notify('pgbell', format('{"v":1,"table":"t%s","op":"insert",` + forgedAt + `,"scopes":["x"],"audience":null}', random()))
+			w.exec(`select pg_notify('pgbell', format('{"v":1,"table":"t%s","op":"insert",` + forgedAt + `,"definition":1,"xid":"9","facts":["x"]}', random()))
 				from generate_series(1, 50)`)
 			w.exec("select pg_notify('pgbell', 'nonsense' || random()) from generate_series(1, 50)")
 		}

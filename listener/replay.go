@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/pgbell/pgbell/journal"
+	"github.com/pgbell/pgbell/journal/scope"
 )
 
 // gapSize is the answer to a client that missed more than fits into memory.
@@ -36,13 +37,13 @@ func (l *Listener) Replay(ctx context.Context, since journal.Cursor) (*journal.R
 	return p, nil
 }
 
-func (l *Listener) volatileTemplates() ([]journal.Template, error) {
+func (l *Listener) volatileTemplates() ([]scope.Template, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.feeds == nil {
 		return nil, l.notReady
 	}
-	var all []journal.Template
+	var all []scope.Template
 	for _, templates := range l.feeds {
 		all = append(all, templates...)
 	}
@@ -69,7 +70,8 @@ func (l *Listener) readReplay(ctx context.Context, since journal.Cursor) (*journ
 	defer stop()
 	p := &journal.Replay{Since: since}
 	size := 0
-	p.End, _, err = journal.Read(ctx, conn, since, func(r journal.Record) error {
+	reader := &journal.Reader{DB: conn, Definitions: &l.definitions}
+	p.End, _, err = reader.Read(ctx, since, func(r journal.Record) error {
 		alive()
 		if size += r.Size(); size > l.limit {
 			stop()
@@ -84,6 +86,7 @@ func (l *Listener) readReplay(ctx context.Context, since journal.Cursor) (*journ
 	if err != nil {
 		return nil, because(ctx, "read the journal", err)
 	}
+	p.Records = reader.InOrder(p.Records)
 	journal.SetPositions(p.Records, p.End)
 	return p, nil
 }

@@ -65,8 +65,8 @@ func TestBatchIsInMemoryBeforeItIsEmitted(t *testing.T) {
 	var w *world
 	w = start(t, example.Database(t), options{Config: Config{OnRecord: func(r journal.Record) {
 		p := w.l.tail.Since(w.l.cursor)
-		if p == nil || !p.End.Covers(r.Tx) || !slices.ContainsFunc(p.Records, func(held journal.Record) bool { return held.Seq == r.Seq }) {
-			t.Errorf("emitting %d, transaction %d, memory has %+v", r.Seq, r.Tx, p)
+		if p == nil || !p.End.Covers(r.Tx) || !slices.ContainsFunc(p.Records, func(held journal.Record) bool { return held.LSN == r.LSN }) {
+			t.Errorf("emitting %d, transaction %d, memory has %+v", r.LSN, r.Tx, p)
 		}
 	}}})
 	r := w.subscribe("task:1")
@@ -89,7 +89,7 @@ func TestReplaysFromMemoryCostNoQuery(t *testing.T) {
 	other, old := before, before
 	other.Incarnation = "abc"
 	old.Xmin, old.Xmax, old.Xip = 1, 1, nil
-	w.exec("update pgbell.journal_state set turn = nextval('pgbell.journal_turn'), floor = '2'")
+	w.exec("update pgbell.journal_state set step = nextval('pgbell.rotation'), floor = '2'")
 	w.goesOn(r)                                  // it has read the new floor
 	asked := w.queries.count("application_name") // one for each connection
 	for range 10_000 {

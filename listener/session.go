@@ -24,7 +24,7 @@ func (l *Listener) session(ctx context.Context, healthy func()) error {
 		return err
 	}
 	defer l.close(conn)
-	s := &session{Listener: l, conn: conn, reader: journal.Reader{DB: conn}, pace: pace{never: l.cfg.Poll}}
+	s := &session{Listener: l, conn: conn, reader: journal.Reader{DB: conn, Definitions: &l.definitions}, pace: pace{never: l.cfg.Poll}}
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
@@ -111,12 +111,14 @@ func (l *Listener) close(conn *pgx.Conn) {
 
 type session struct {
 	*Listener
-	conn         *pgx.Conn
-	reader       journal.Reader // of conn
-	missed       bool           // something of a feed that wasn't known
-	transactions int            // read from the journal
-	pace         pace
-	armed        time.Time // until when writers were asked to ring; zero: not
+	conn          *pgx.Conn
+	reader        journal.Reader // of conn
+	missed        bool           // something of a feed that wasn't known
+	unknown       []string       // tables of feeds of which something came that could not be read yet
+	volatileOrder journal.Sequence
+	transactions  int // read from the journal
+	pace          pace
+	armed         time.Time // until when writers were asked to ring; zero: not
 
 	batch  []journal.Record // empty, as events: room for what is read and emitted next
 	events []bus.ChangeEvent
@@ -159,6 +161,9 @@ func (s *session) listen(ctx context.Context) error {
 	}
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
+	}
+	if err := s.definitions.Load(ctx, s.conn); err != nil {
+		return fmt.Errorf("read the definitions of feeds: %w", installed(err))
 	}
 	// Postgres emptied the table if it crashed.
 	if _, err = s.conn.Exec(ctx, "select pgbell.mark_incarnation()"); err != nil {
@@ -225,10 +230,6 @@ func because(ctx context.Context, step string, err error) error {
 	return fmt.Errorf("%s: %w", step, installed(err))
 }
 
-// grants are all that the listener's role needs, as the manual has them.
-const grants = "grant select on pgbell.journal, pgbell.journal_state, pgbell.feeds, pgbell.journal_0, pgbell.journal_1, pgbell.journal_turn, and " +
-	"grant execute on function pgbell.mark_incarnation(), pgbell.arm(text, interval), pgbell.rotate(interval), pgbell.table_name(oid), pgbell.state(pgbell.feed), to the role that pgbell connects as"
-
 // installed says what to do where the error is that pgbell's schema is missing, or
 // a right to it.
 func installed(err error) error {
@@ -237,7 +238,7 @@ func installed(err error) error {
 		case "3F000", "42P01", "42883", "42703": // no such schema, table, function, column
 			return fmt.Errorf("schema pgbell is missing or of another version: run pgbell migrate: %w", err)
 		case "42501": // insufficient_privilege
-			return fmt.Errorf("%w: %s", err, grants)
+			return fmt.Errorf("%w: select pgbell.grant_listener('role'), for the role that pgbell connects as", err)
 		}
 	}
 	return err

@@ -9,16 +9,27 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
 )
 
-// FS holds the migrations as goose reads them.
-//
-//go:embed *.sql
-var FS embed.FS
+//go:embed tables/*.sql functions/*.sql
+var files embed.FS
+
+// FS holds the numbered migrations as goose reads them: those of tables, sequences and
+// types. What is done with these stands in functions, which every Up installs again.
+var FS = sub("tables")
+
+func sub(dir string) fs.FS {
+	tree, err := fs.Sub(files, dir)
+	if err != nil {
+		panic(err) // the name is no path: it is one of those above
+	}
+	return tree
+}
 
 // VersionTable is where goose notes which migrations were applied.
 const VersionTable = "pgbell.goose_db_version"
@@ -29,14 +40,67 @@ const VersionTable = "pgbell.goose_db_version"
 const lockID = 0x706762656c6c2f6d
 
 // Up applies all migrations that db doesn't have yet and returns what it
-// applied, oldest first.
+// applied, oldest first. Then it installs the functions, and makes the triggers of
+// attached tables anew where they would be others now: that waits at most five
+// seconds for a table that is in use, and fails then with nothing changed.
 func Up(ctx context.Context, db *sql.DB) ([]*goose.MigrationResult, error) {
 	p, err := NewProvider(ctx, db)
 	if err != nil {
 		return nil, err
 	}
-	return p.Up(ctx)
+	results, err := p.Up(ctx)
+	if err != nil {
+		return results, err
+	}
+	return results, install(ctx, db)
 }
+
+// functions are the files of functions in the order in which they are installed.
+var functions = []string{"listener", "cursor", "gate", "journal", "rotation", "feeds", "trigger", "attach", "publish"}
+
+// install brings the functions up to date, all or none. CREATE OR REPLACE keeps what
+// a function is known by, so that a writer who is about to call one does not fail.
+func install(ctx context.Context, db *sql.DB) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // done already, if all went well
+	steps := []string{begin}
+	for _, name := range functions {
+		text, err := fs.ReadFile(files, "functions/"+name+".sql")
+		if err != nil {
+			return err
+		}
+		steps = append(steps, string(text))
+	}
+	for i, step := range append(steps, end) {
+		if _, err := tx.ExecContext(ctx, step); err != nil {
+			if i > 0 && i <= len(functions) {
+				return fmt.Errorf("install functions/%s.sql: %w", functions[i-1], err)
+			}
+			return fmt.Errorf("install functions: %w", err)
+		}
+	}
+	return tx.Commit()
+}
+
+// begin keeps two installations apart, by a lock that not everybody may take, and
+// pins the names: those of what the functions call are looked up now.
+const begin = `
+lock table pgbell.feed in share row exclusive mode;
+set local search_path = pg_catalog, pg_temp;
+set local check_function_bodies = off; -- they call each other
+select set_config('pgbell.installed', coalesce((select string_agg(p.oid::text, ',') from pg_proc p where p.pronamespace = 'pgbell'::regnamespace), ''), true);`
+
+// end closes what is new to all, whatever ALTER DEFAULT PRIVILEGES says.
+const end = `
+select pgbell.close_to_all('function', p.oid::regprocedure::text, p.proacl, p.proowner) from pg_proc p
+where p.pronamespace = 'pgbell'::regnamespace and p.oid::text <> all (string_to_array(current_setting('pgbell.installed'), ','));
+select pgbell.close_to_all('table', c.oid::regclass::text, c.relacl, c.relowner) from pg_class c
+where c.relnamespace = 'pgbell'::regnamespace and c.relkind in ('r', 'p', 'v', 'S') and current_setting('pgbell.installed') = '';
+grant execute on function pgbell.cursor() to public;
+select pgbell.remake();`
 
 // Down takes the newest applied migration back and returns it, or
 // [goose.ErrNoNextVersion] if there is none. The first one takes all feeds with

@@ -18,7 +18,7 @@ import (
 
 // record is one that inserts a row of scope, with tx for its key.
 func record(tx uint64, audience bus.Audience, scopes ...string) journal.Record {
-	return journal.Record{Seq: int64(tx), Tx: tx, Table: "public.t", Op: bus.OpInsert, Changes: []journal.Change{{
+	return journal.Record{LSN: uint64(tx), Tx: tx, Table: "public.t", Op: bus.OpInsert, Changes: []journal.Change{{
 		Side: journal.Side{Scopes: scopes, Audience: audience, Key: json.RawMessage(fmt.Sprint(tx))},
 	}}}
 }

@@ -9,7 +9,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgbell/pgbell/journal/scope"
 )
 
 // Explanation says what subscribers would be told if a row changed now.
@@ -24,22 +25,36 @@ type Explanation struct {
 
 	// Silent are the ops of which nothing is heard, since no trigger fires.
 	Silent []string
-	// Drifted says that the table is no longer what it was when it was attached: each
-	// change becomes a reset of all scopes that the feed's templates can produce.
+	// Drifted says that a column which the feed names is no longer what it was when the
+	// table was attached: each change becomes a reset of all scopes that the feed's
+	// templates can produce. What follows is empty then.
 	Drifted bool
+	// TooMany says that an audience column holds more user ids than are looked at: each
+	// change of the row becomes such a reset, too.
+	TooMany bool
 
 	Scopes []RowScope // one per template
 	Owners []RowOwner // one per audience column
 
-	// Change is what the trigger would record of the row as it is, if it were deleted:
-	// an element of a journal row's changes; nil if it would record nothing or a reset.
-	Change json.RawMessage
+	// Definition is the row of pgbell.definition that says what the facts mean: journal.Meaning
+	// reads it.
+	Definition json.RawMessage
+	// Facts are what the feed's triggers record of the row as it is: the texts of the
+	// fields that Definition names, in that order; nil for a null. It is nil as a whole if
+	// nothing would be recorded but a reset, since the table has drifted.
+	Facts []*string
+
 	// Op is an op that would be heard, as an example: an update if that fires a trigger,
 	// else an insert of the row or its delete; empty if nothing does.
 	Op string
 	// Changed is a column whose update would be heard; empty if Op is another.
 	Changed string
-	// Notification is the payload that the example would notify with.
+	// Recorded are the facts of the example: the same as Facts or, of an update, the values
+	// before, the values after, and for each of the table's columns its name if it is
+	// Changed, else nil.
+	Recorded []*string
+	// Notification is the payload that the example would notify with; empty if it would
+	// not notify.
 	Notification string
 	Cursor       string // pgbell.cursor() of this moment
 }
@@ -67,7 +82,7 @@ type Beginner interface {
 var ErrNoFeed = errors.New("the table has no feed")
 
 // Explain says what a change of one row would tell. It evaluates over the row the
-// very expressions that the feed's trigger is made of, in a transaction that reads
+// very expressions that the feed's triggers record, in a transaction that reads
 // only: no trigger fires, and nothing is locked that a SELECT doesn't lock. It sees
 // what the role may see that asks; that role needs the rights of pgbell's owner
 // besides.
@@ -96,6 +111,7 @@ type explainer struct {
 	columns  []string
 	row      string // its ctid
 	tableoid uint32 // where it is
+	values   []value
 }
 
 func (x *explainer) explain(ctx context.Context, table, key string) error {
@@ -112,16 +128,21 @@ func (x *explainer) explain(ctx context.Context, table, key string) error {
 	if err := x.fires(ctx); err != nil {
 		return err
 	}
-	gone := false
-	if err := x.tx.QueryRow(ctx, `select exists (select from pgbell.feed f, jsonb_object_keys(f.types) c
-		where f.id = $1 and c <> all ($2::text[]))`, x.feed, x.columns).Scan(&gone); err != nil {
+	d, err := x.definition(ctx)
+	if err != nil || x.Drifted {
 		return err
 	}
-	if gone {
-		x.Drifted = true
-		return nil
+	scopes, err := x.evaluate(ctx, d)
+	if err != nil {
+		return err
 	}
-	return x.evaluate(ctx)
+	if err := x.words(); err != nil {
+		return err
+	}
+	if err := x.example(d); err != nil {
+		return err
+	}
+	return x.notification(ctx, d, scopes)
 }
 
 // find looks up the feed of a table, or of what it is a partition or a child of.
@@ -172,82 +193,130 @@ func (x *explainer) fires(ctx context.Context) error {
 			order by o.i)`, x.feed, x.tableoid).Scan(&x.Silent)
 }
 
-// evaluate asks for what the trigger's own expressions give. The settings are those
-// of the trigger's function, since texts of values depend on them.
-func (x *explainer) evaluate(ctx context.Context) error {
-	var changes string
-	var scopes, literals, columns, audience []string
+// definition is what the feed's triggers were made for, and what they are made of.
+type definition struct {
+	id       int32
+	fields   [][2]string // name and kind
+	settings []string    // of the triggers' functions, name=value
+	values   []string    // in SQL, of a row r
+	nulls    []string    // in SQL, whether the fields' columns are NULL
+	scopes   string      // in SQL, for the bell
+	known    []string    // columns of which it is recorded that they changed
+	there    []string    // those of them that are as they were
+}
+
+func (x *explainer) definition(ctx context.Context) (definition, error) {
+	var d definition
+	var spec string
+	// A feed's TRUNCATE is left out: what it is set to is no matter of values.
 	err := x.tx.QueryRow(ctx, `
-		select pgbell.changes(f, 'delete', null, pgbell.side(f), 'true'),
-			array(select pgbell.scope_expression(f, t.t) from unnest(f.scopes) with ordinality t (t, i) order by t.i),
-			array(select format('%L::jsonb || jsonb_build_array(%s)',
-					(select jsonb_agg(jsonb_build_object('text', l.l, 'column', p.columns[l.i])) from unnest(p.literals) with ordinality l (l, i)),
-					(select string_agg(format('num_nulls(%s) = 1, %s', pgbell.quoted(c.c), 'pgbell.scope_value(' || k.txt || ')'), ', ' order by c.i)
-						from unnest(p.columns) with ordinality c (c, i) join pgbell.columns(f) k on k.name = c.c))
-				from unnest(f.scopes) with ordinality t (t, i), pgbell.parse_template(t.t) p order by t.i),
-			array(select c.name from unnest(f.audience) with ordinality a (a, i) join pgbell.columns(f) c on c.name = a.a order by a.i),
-			array(select format('jsonb_build_object(''null'', num_nulls(%s) = 1, ''users'', (''['' || %s || '']'')::jsonb)', pgbell.quoted(c.name), c.users)
-				from unnest(f.audience) with ordinality a (a, i) join pgbell.columns(f) c on c.name = a.a order by a.i)
-		from pgbell.feed f where f.id = $1`, x.feed).Scan(&changes, &scopes, &literals, &columns, &audience)
-	if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) && pgErr.Code == "P0002" { // a type is gone
-		x.Drifted = true
-		return nil
-	} else if err != nil {
-		return err
+		select d.id, d.spec::text,
+			array(select distinct c.c from pgbell.feed_functions(f.id) p, unnest(p.proconfig) c (c) where p.proname !~ '_truncate$'),
+			pgbell.values_of(f, 'r'),
+			array(select case v.kind when 'none' then 'true' else format('pg_catalog.num_nulls(r.%I) operator(pg_catalog.=) 1', v.name) end
+				from pgbell.fields(f) v),
+			pgbell.scopes_of(f, 'r'),
+			array(select c.name from unnest(f.known) c), there.names,
+			exists (select from jsonb_object_keys(f.types) k (k) where k.k <> all (there.names))
+		from pgbell.feed f join pgbell.definition d on d.id = f.definition,
+			lateral (select array(select c.name from unnest(pgbell.still_there(f.target, f.known)) c) as names) there
+		where f.id = $1`, x.feed).
+		Scan(&d.id, &spec, &d.settings, &d.values, &d.nulls, &d.scopes, &d.known, &d.there, &x.Drifted)
+	if err != nil || x.Drifted {
+		return d, err
 	}
-	if err := exec(ctx, x.tx, `select set_config(split_part(c, '=', 1), substr(c, strpos(c, '=') + 1), true)
-		from pg_proc p, unnest(p.proconfig) c where p.oid = to_regprocedure(pgbell.feed_function($1, 'row'))`, x.feed); err != nil {
-		return err
+	x.Definition = json.RawMessage(spec)
+	var wire struct{ Fields [][2]string }
+	if err := json.Unmarshal(x.Definition, &wire); err != nil {
+		return d, err
 	}
-	var values []*string
-	var parts, owners []json.RawMessage
-	var heard bool
-	var change, rung *string
+	if d.fields = wire.Fields; len(d.fields) != len(d.values) {
+		return d, errors.New("its triggers are of another version of pgbell: attach the table again")
+	}
+	return d, nil
+}
+
+// evaluate asks for the row's facts, and for the scopes that a writer would ring with.
+// Texts of values depend on settings, which are those of the triggers' functions. They
+// begin to hold when the row is read, for its policies are to see those of the session.
+func (x *explainer) evaluate(ctx context.Context, d definition) (scopes []*string, err error) {
+	var nulls []bool
 	err = x.tx.QueryRow(ctx, fmt.Sprintf(`
-		with old_rows as materialized (select * from %s where tableoid = %d and ctid = %s)
-		select c.scopes is not null, c.change, e.scopes, e.parts, e.owners, pgbell.cursor(),
-			pgbell.each_once(c.scopes collate "default")
-		from (select true as alive) feed
-		cross join lateral (select array[%s]::text[] as scopes, array[%s]::jsonb[] as parts, array[%s]::jsonb[] as owners from old_rows t) e
-		left join lateral (%s) c (scopes, change) on true`,
-		x.name, x.tableoid, quote(x.row),
-		strings.Join(scopes, ", "), strings.Join(literals, ", "), strings.Join(audience, ", "), changes)).
-		Scan(&heard, &change, &values, &parts, &owners, &x.Cursor, &rung)
+		with found as materialized (select * from %s where tableoid = %d and ctid = %s),
+		settings as materialized (
+			select count(set_config(split_part(c.c, '=', 1), substr(c.c, strpos(c.c, '=') + 1), true))
+			from unnest($1::text[]) c (c) where (select count(*) from found) > 0)
+		select array[%s]::text[], array[%s], %s, pgbell.cursor()
+		from found r cross join settings`,
+		x.name, x.tableoid, quote(x.row), strings.Join(d.values, ", "), strings.Join(d.nulls, ", "), d.scopes), d.settings).
+		Scan(&x.Facts, &nulls, &scopes, &x.Cursor)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if heard && change == nil {
-		x.Drifted = true
-		return nil
+	for i, f := range d.fields {
+		x.values = append(x.values, value{name: f[0], kind: f[1], text: x.Facts[i], null: nulls[i]})
 	}
-	for i, template := range x.Feed.Scopes {
-		s, err := rowScope(template, values[i], parts[i])
-		if err != nil {
-			return err
-		}
-		x.Scopes = append(x.Scopes, s)
-	}
-	for i, column := range columns {
-		o, err := rowOwner(column, owners[i])
-		if err != nil {
-			return err
-		}
-		x.Owners = append(x.Owners, o)
-	}
+	return scopes, nil
+}
+
+// example finds an op that is heard, and a column whose update tells of nothing but
+// itself, if there is one.
+func (x *explainer) example(d definition) error {
 	for _, op := range []string{"update", "insert", "delete"} {
 		if !slices.Contains(x.Silent, op) {
 			x.Op = op
 			break
 		}
 	}
-	if x.Op == "update" {
-		x.Changed = x.example()
+	if x.Op == "" {
+		return nil
 	}
-	if change != nil {
-		x.Change = json.RawMessage(*change)
-		if x.Op != "" {
-			return x.notification(ctx, *change, *rung)
+	if x.Recorded = x.Facts; x.Op != "update" {
+		return nil
+	}
+	templates, err := scope.ParseAll(x.Feed.Scopes)
+	if err != nil {
+		return err
+	}
+	tells := func(column string) bool {
+		return slices.Contains(x.Key, column) || slices.Contains(x.Feed.Audience, column) ||
+			slices.ContainsFunc(templates, func(t scope.Template) bool { return slices.Contains(t.Columns(), column) })
+	}
+	switch plain := slices.IndexFunc(d.there, func(c string) bool { return !tells(c) }); {
+	case len(x.Feed.Columns) > 0:
+		x.Changed = x.Feed.Columns[0]
+	case plain >= 0:
+		x.Changed = d.there[plain]
+	case len(d.there) > 0:
+		x.Changed = d.there[len(d.there)-1]
+	default: // the columns are all of a child
+		x.Changed = x.columns[len(x.columns)-1]
+	}
+	x.Recorded = slices.Concat(x.Facts, x.Facts)
+	for _, column := range d.known {
+		var name *string
+		if column == x.Changed {
+			name = &column
 		}
+		x.Recorded = append(x.Recorded, name)
 	}
 	return nil
+}
+
+// notification asks for what the example would notify with. The scopes before an update
+// are those after it, and each is sent once.
+func (x *explainer) notification(ctx context.Context, d definition, scopes []*string) error {
+	switch {
+	case x.Op == "":
+		return nil
+	case !x.Feed.Volatile:
+		// An update looks at all columns. Where one is gone, it does not say which scopes.
+		gone := x.Op == "update" && len(d.there) < len(d.known)
+		return x.tx.QueryRow(ctx, `select pgbell.payload($1, $2, case when not $4 then array[$3::text[]] end)`,
+			x.Table, x.Op, scopes, gone).Scan(&x.Notification)
+	case !slices.ContainsFunc(scopes, func(s *string) bool { return s != nil }):
+		return nil
+	}
+	return x.tx.QueryRow(ctx, `select pgbell.facts_payload($1, $2, $3, $4, $5)`,
+		d.id, x.Table, x.Op, scopes, x.Recorded).Scan(&x.Notification)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -12,7 +13,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/pgbell/pgbell/bus"
 	"github.com/pgbell/pgbell/internal/pgtest"
+	"github.com/pgbell/pgbell/journal"
 	"github.com/pgbell/pgbell/triggers"
 )
 
@@ -26,12 +29,27 @@ func explain(t *testing.T, db *pgx.Conn, table, key string) triggers.Explanation
 }
 
 // recorded is what the journal says of the last statement.
-func recorded(t *testing.T, db *pgx.Conn) (op, changes string) {
+func recorded(t *testing.T, db *pgx.Conn) (op string, facts []*string) {
 	t.Helper()
-	if err := db.QueryRow(t.Context(), `select op, changes from pgbell.journal order by seq desc, part desc limit 1`).Scan(&op, &changes); err != nil {
+	if err := db.QueryRow(t.Context(), `select op, facts from pgbell.journal order by lsn desc, part desc limit 1`).Scan(&op, &facts); err != nil {
 		t.Fatal(err)
 	}
-	return op, changes
+	return op, facts
+}
+
+// meaning is what facts of a delete tell, under the definition of a table's feed.
+func meaning(t *testing.T, db *pgx.Conn, table string, facts []*string) journal.Change {
+	t.Helper()
+	var definition []byte
+	if err := db.QueryRow(t.Context(), `select d.spec::text from pgbell.definition d join pgbell.feed f on f.definition = d.id
+		where f.target = $1::text::regclass or f.target = (select i.inhparent from pg_inherits i where i.inhrelid = $1::text::regclass)`, table).Scan(&definition); err != nil {
+		t.Fatal(err)
+	}
+	changes, err := journal.Meaning(definition, bus.OpDelete, facts)
+	if err != nil || len(changes) != 1 {
+		t.Fatalf("facts mean %+v, %v; want one change", changes, err)
+	}
+	return changes[0]
 }
 
 const oddTables = `
@@ -78,23 +96,15 @@ func oddRows() map[string][]string {
 	return rows
 }
 
-// keyOf returns the row's key as the journal has it.
-func keyOf(t *testing.T, change string) string {
-	t.Helper()
-	var c struct {
-		Key    json.RawMessage
-		Scopes []string
-	}
-	if err := json.Unmarshal([]byte(change), &c); err != nil {
-		t.Fatal(err)
-	}
+// keyOf returns the row's key as events carry it.
+func keyOf(c journal.Change) string {
 	if c.Key != nil {
 		return string(c.Key)
 	}
 	return "b=" + strings.TrimPrefix(c.Scopes[len(c.Scopes)-1], "b:") // of keyless
 }
 
-// What explain says is what the trigger records, to the byte. The change is one of a
+// What explain says is what the trigger records, to the byte. The facts are those of a
 // row that is there already: whether a value is too long may depend on whether it is
 // stored compressed.
 func TestExplanationIsWhatTheTriggerRecords(t *testing.T) {
@@ -111,14 +121,22 @@ func TestExplanationIsWhatTheTriggerRecords(t *testing.T) {
 		for _, row := range rows {
 			t.Run(fmt.Sprintf("%s%.40s", table, row), func(t *testing.T) {
 				exec(t, db, `insert into `+table+` values `+row)
-				_, changes := recorded(t, db)
-				x := explain(t, db, table, keyOf(t, changes[1:len(changes)-1]))
+				_, facts := recorded(t, db)
+				x := explain(t, db, table, keyOf(meaning(t, db, table, facts)))
 				exec(t, db, `delete from `+table)
-				op, changes := recorded(t, db)
-				if diff := cmp.Diff(changes[1:len(changes)-1], string(x.Change)); diff != "" || op != "delete" {
-					t.Errorf("op %s, change (-recorded +explained):\n%s", op, diff)
+				op, facts := recorded(t, db)
+				if diff := cmp.Diff(facts, x.Facts); diff != "" || op != "delete" {
+					t.Errorf("op %s, facts (-recorded +explained):\n%s", op, diff)
 				}
-				checkParts(t, x)
+				change := meaning(t, db, table, facts)
+				explained, err := journal.Meaning(x.Definition, bus.OpDelete, x.Facts)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff([]journal.Change{change}, explained, cmp.Comparer(bus.Audience.Equal)); diff != "" {
+					t.Errorf("change (-recorded +explained):\n%s", diff)
+				}
+				checkParts(t, x, change)
 				n++
 			})
 		}
@@ -128,16 +146,9 @@ func TestExplanationIsWhatTheTriggerRecords(t *testing.T) {
 	}
 }
 
-// checkParts compares the explanation's words with its change.
-func checkParts(t *testing.T, x triggers.Explanation) {
+// checkParts compares the explanation's words with what the journal says.
+func checkParts(t *testing.T, x triggers.Explanation, change journal.Change) {
 	t.Helper()
-	var change struct {
-		Scopes   []string
-		Audience *[]string
-	}
-	if err := json.Unmarshal(x.Change, &change); err != nil {
-		t.Fatal(err)
-	}
 	var scopes []string
 	for _, s := range x.Scopes {
 		if (s.Scope == "") == (s.Why == "") {
@@ -150,7 +161,7 @@ func checkParts(t *testing.T, x triggers.Explanation) {
 	if !slices.Equal(scopes, change.Scopes) {
 		t.Errorf("scopes %q, recorded %q", scopes, change.Scopes)
 	}
-	if change.Audience == nil {
+	if change.Audience.Everyone() {
 		if len(x.Owners) > 0 {
 			t.Errorf("owners %+v of a feed for everyone", x.Owners)
 		}
@@ -163,9 +174,9 @@ func checkParts(t *testing.T, x triggers.Explanation) {
 			t.Errorf("owner %+v: want users or a reason", o)
 		}
 	}
-	recorded := slices.DeleteFunc(*change.Audience, func(u string) bool { return u == "" })
-	if !slices.Equal(users, recorded) {
-		t.Errorf("users %q, recorded %q", users, recorded)
+	slices.Sort(users)
+	if users = slices.Compact(users); !slices.Equal(users, change.Audience.Users()) {
+		t.Errorf("users %q, recorded %q", users, change.Audience.Users())
 	}
 }
 
@@ -174,17 +185,23 @@ func TestExplainedNotificationIsTheOneThatComes(t *testing.T) {
 	url := pgtest.Migrated.Database(t)
 	db, ear := connect(t, url), connect(t, url)
 	exec(t, ear, `listen pgbell; select pgbell.arm('a test', '1 minute')`)
-	exec(t, db, `create table tasks (id int primary key, p int, owner text, title text)`)
+	exec(t, db, `create table tasks (id int primary key, title text, p int, owner text, nothing text)`)
+	var long []string // more than fits in a notification
+	for i := range 40 {
+		long = append(long, fmt.Sprintf("{p}:%d:%s", i, strings.Repeat("x", 240)))
+	}
 	for name, f := range map[string]triggers.Feed{
 		"durable":         {Scopes: []string{"z:{id}", "p:{p}", "Z:{p}", "a:{p}"}, Audience: []string{"owner"}},
 		"one scope":       {Scopes: []string{"it's:{id}"}, Columns: []string{"title"}},
-		"durable, long":   {Scopes: slices.Repeat([]string{strings.Repeat("x", 200) + ":{id}", strings.Repeat("y", 200) + ":{id}"}, 1), Columns: []string{"title"}},
+		"durable, long":   {Scopes: long, Columns: []string{"title"}},
 		"not durable":     {Scopes: []string{"z:{id}", "p:{p}"}, Audience: []string{"owner"}, Volatile: true},
 		"without journal": {Scopes: []string{"z"}, Volatile: true, Columns: []string{"title"}},
+		"not dur., long":  {Scopes: long, Volatile: true},
+		"without a scope": {Scopes: []string{"n:{nothing}", "{nothing}"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f.Table = "tasks"
-			exec(t, db, `truncate tasks; insert into tasks values (1, 7, E'al"ice\n', 'a')`)
+			exec(t, db, `truncate tasks; insert into tasks values (1, 'a', 7, E'al"ice\n')`)
 			if err := triggers.Attach(t.Context(), db, f); err != nil {
 				t.Fatal(err)
 			}
@@ -198,13 +215,69 @@ func TestExplainedNotificationIsTheOneThatComes(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if !strings.Contains(n.Payload, `"op":"update"`) {
+				if opOf(n.Payload) != "update" {
 					continue // attach's
 				}
 				if diff := cmp.Diff(withoutTime(n.Payload), withoutTime(x.Notification)); diff != "" {
 					t.Errorf("notification (-sent +explained):\n%s", diff)
 				}
-				return
+				break
+			}
+			if op, facts := recorded(t, db); !f.Volatile && (op != "update" || !cmp.Equal(facts, x.Recorded)) {
+				t.Errorf("facts of the %s (-recorded +explained):\n%s", op, cmp.Diff(facts, x.Recorded))
+			}
+		})
+	}
+}
+
+// A feed that is not durable doesn't notify of a row that no scope hears of.
+func TestNothingIsExplainedToNotifyOfARowWithoutAScope(t *testing.T) {
+	url := pgtest.Migrated.Database(t)
+	db, ear := connect(t, url), connect(t, url)
+	exec(t, db, `create table tasks (id int primary key, p int, title text); insert into tasks values (1, null, 'a');
+		select pgbell.attach('tasks', array['p:{p}', '{p}'], durable => false)`)
+	exec(t, ear, `listen pgbell`)
+	if x := explain(t, db, "tasks", "1"); x.Notification != "" || x.Op != "update" || x.Facts == nil {
+		t.Errorf("explained: %+v", x)
+	}
+	exec(t, db, `update tasks set title = 'b'`)
+	exec(t, db, `notify pgbell, 'mark'`)
+	if n, err := ear.WaitForNotification(t.Context()); err != nil || n.Payload != "mark" {
+		t.Errorf("notified: %v, %v", n, err)
+	}
+}
+
+// A column that the feed doesn't name may be another than it was. No change of it is
+// known then, and a durable feed does not say which scopes it rings for.
+func TestExplainedNotificationOfATableThatLostAColumn(t *testing.T) {
+	url := pgtest.Migrated.Database(t)
+	db, ear := connect(t, url), connect(t, url)
+	exec(t, ear, `listen pgbell; select pgbell.arm('a test', '1 minute')`)
+	for _, durable := range []bool{true, false} {
+		t.Run(fmt.Sprintf("durable %v", durable), func(t *testing.T) {
+			exec(t, db, fmt.Sprintf(`drop table if exists tasks; create table tasks (id int primary key, a text, b text, c text); insert into tasks values (1, 'a', 'b', 'c');
+				select pgbell.attach('tasks', array['t:{id}', 'c:{c}'], durable => %v); alter table tasks drop column a`, durable))
+			exec(t, db, `alter table tasks add z int`)
+			x := explain(t, db, "tasks", "1")
+			if x.Drifted || x.Changed != "b" {
+				t.Errorf("explained: %+v", x)
+			}
+			exec(t, db, `notify pgbell, 'mark'; update tasks set b = 'd'`)
+			for marked := false; ; {
+				n, err := ear.WaitForNotification(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if marked = marked || n.Payload == "mark"; !marked || n.Payload == "mark" {
+					continue
+				}
+				if diff := cmp.Diff(withoutTime(n.Payload), withoutTime(x.Notification)); diff != "" {
+					t.Errorf("notification (-sent +explained):\n%s", diff)
+				}
+				break
+			}
+			if op, facts := recorded(t, db); durable && (op != "update" || !cmp.Equal(facts, x.Recorded)) {
+				t.Errorf("facts of the %s (-recorded +explained):\n%s", op, cmp.Diff(facts, x.Recorded))
 			}
 		})
 	}
@@ -241,7 +314,7 @@ func TestExplainedNotificationIsOfAnOpThatFires(t *testing.T) {
 						t.Fatal(err)
 					}
 					marked = marked || n.Payload == "mark"
-					if !marked || !strings.Contains(n.Payload, `"op":"`+test.op+`"`) {
+					if !marked || opOf(n.Payload) != test.op {
 						continue
 					}
 					if diff := cmp.Diff(withoutTime(n.Payload), withoutTime(x.Notification)); diff != "" {
@@ -254,13 +327,21 @@ func TestExplainedNotificationIsOfAnOpThatFires(t *testing.T) {
 	}
 }
 
+func opOf(payload string) string {
+	var n struct{ Op string }
+	_ = json.Unmarshal([]byte(payload), &n) // a mark is no JSON
+	return n.Op
+}
+
+// withoutTime leaves out of a notification what is another at each call. The scopes of a
+// feed that is not durable are in no certain order.
 func withoutTime(payload string) string {
-	before, rest, ok := strings.Cut(payload, `"at":"`)
-	if !ok {
-		return payload
-	}
-	_, after, _ := strings.Cut(rest, `"`)
-	return before + after
+	payload = regexp.MustCompile(`"(at|xid)" : ("[^"]*"|null)`).ReplaceAllString(payload, `"$1" : …`)
+	return regexp.MustCompile(`"scopes" : \[[^]]*`).ReplaceAllStringFunc(payload, func(list string) string {
+		names := strings.Split(strings.TrimPrefix(list, `"scopes" : [`), ",")
+		slices.Sort(names)
+		return `"scopes" : [` + strings.Join(names, ",")
+	})
 }
 
 func TestExplainSaysWhatKeepsAChangeFromBeingHeard(t *testing.T) {
@@ -275,12 +356,29 @@ func TestExplainSaysWhatKeepsAChangeFromBeingHeard(t *testing.T) {
 			t.Errorf("row %s: %+v", id, x)
 		}
 	}
-	if x := explain(t, db, "tasks", "99"); x.Exists || x.Change != nil {
+	if x := explain(t, db, "tasks", "99"); x.Exists || x.Facts != nil {
 		t.Errorf("row 99: %+v", x)
 	}
 	exec(t, db, `create table unheard (id int primary key, p text); insert into unheard values (1, null); select pgbell.attach('unheard', array['p:{p}', '{p}'])`)
-	if x := explain(t, db, "unheard", "1"); x.Change != nil || x.Notification != "" || len(x.Scopes) != 2 || x.Drifted {
+	if x := explain(t, db, "unheard", "1"); len(x.Scopes) != 2 || x.Scopes[0].Why != "p is NULL" || x.Scopes[1].Why != "p is NULL" || x.Drifted {
 		t.Errorf("a row without a scope: %+v", x)
+	}
+	exec(t, db, `create table crowds (id int primary key, who int[], also text); insert into crowds values (1, array_fill(1, array[1000000]), 'bob'), (2, '{null}', ''), (3, null, repeat('x', 1025));
+		select pgbell.attach('crowds', array['crowd:{id}'], audience => array['who', 'also'])`)
+	for id, want := range map[string][2]string{
+		"1": {"who holds too many ids to look at", ""}, "2": {"who holds nobody's id: it is empty, or longer than 1024 bytes", "also is empty"},
+		"3": {"who is NULL", "also holds nobody's id: it is empty, or longer than 1024 bytes"},
+	} {
+		x := explain(t, db, "crowds", id)
+		if x.Owners[0].Why != want[0] || x.Owners[1].Why != want[1] || x.TooMany != (id == "1") || x.Drifted || x.Scopes[0].Scope != "crowd:"+id {
+			t.Errorf("crowd %s: too many %v, %q, %q, %q", id, x.TooMany, x.Owners[0].Why, x.Owners[1].Why, x.Scopes)
+		}
+	}
+	exec(t, db, `create table named (id int primary key, p text); insert into named values (1, 'ready'), (2, repeat('ü', 50)); select pgbell.attach('named', array['{p}'])`)
+	for id, want := range map[string]string{"1": "it would be a name that is reserved", "2": "p is too long for a scope"} {
+		if x := explain(t, db, "named", id); x.Scopes[0].Why != want {
+			t.Errorf("name %s: %+v", id, x)
+		}
 	}
 	exec(t, db, `alter table tasks disable trigger pgbell_update_1`)
 	if x := explain(t, db, "tasks", "1"); !slices.Equal(x.Silent, []string{"update"}) || !strings.Contains(x.Feed.State, "disabled") {
@@ -290,8 +388,8 @@ func TestExplainSaysWhatKeepsAChangeFromBeingHeard(t *testing.T) {
 		exec(t, db, ddl)
 		x := explain(t, db, "tasks", "1")
 		exec(t, db, `delete from tasks where id = 3; insert into tasks values (3, 'y', 'bob', 'x')`)
-		if op, changes := recorded(t, db); (op == "reset") != x.Drifted || x.Drifted && x.Change != nil {
-			t.Errorf("after %s: drifted %v, change %s; recorded %s %s", ddl, x.Drifted, x.Change, op, changes)
+		if op, facts := recorded(t, db); (op == "reset") != x.Drifted || x.Drifted && (x.Facts != nil || x.Notification != "") {
+			t.Errorf("after %s: %+v; recorded %s %v", ddl, x, op, facts)
 		}
 	}
 	exec(t, db, `create table other (id int)`)
@@ -353,10 +451,10 @@ func TestExplainReadsWithTheCallersRights(t *testing.T) {
 	other := connect(t, url)
 	exec(t, other, `begin; lock table tasks in row exclusive mode; select from tasks for update`)
 	exec(t, db, `set role `+role)
-	if x := explain(t, db, "tasks", "1"); !x.Exists || x.Change == nil {
+	if x := explain(t, db, "tasks", "1"); !x.Exists || x.Facts == nil {
 		t.Errorf("a row that may be seen: %+v", x)
 	}
-	if x := explain(t, db, "tasks", "2"); x.Exists || x.Change != nil || x.Owners != nil || x.Scopes != nil {
+	if x := explain(t, db, "tasks", "2"); x.Exists || x.Facts != nil || x.Owners != nil || x.Scopes != nil {
 		t.Errorf("a row that may not be seen: %+v", x)
 	}
 	if _, err := triggers.Explain(t.Context(), db, "secret", "1"); err == nil || !strings.Contains(err.Error(), "permission denied for table secret") {
@@ -364,6 +462,31 @@ func TestExplainReadsWithTheCallersRights(t *testing.T) {
 	}
 	exec(t, db, `reset role`)
 	exec(t, other, `rollback`)
+}
+
+// The row is read under the session's settings, which its policies rely on; what is
+// recorded of it is made under those of the trigger.
+func TestExplainReadsTheRowUnderTheSessionsSettings(t *testing.T) {
+	db := connect(t, pgtest.Migrated.Database(t))
+	exec(t, db, `create table members (name text, zone text); insert into members values ('alice', 'Asia/Tokyo');
+		create table tasks (id int primary key, at timestamptz, tbl regclass, owner text); insert into tasks values (1, '2026-11-22 10:00Z', 'members', 'alice');
+		create function member(who text) returns boolean language sql stable as 'select exists (select from members where name = who and zone = current_setting(''timezone''))';
+		alter table tasks enable row level security; alter table tasks force row level security; create policy members on tasks using (member(owner));
+		select pgbell.attach('tasks', array['at:{at}', 'tbl:{tbl}'])`)
+	role := readerOf(t, db)
+	exec(t, db, `grant select on members to `+role+`; set timezone = 'Asia/Tokyo'; set role `+role)
+	x := explain(t, db, "tasks", "1")
+	if !x.Exists || x.Scopes[0].Scope != "at:2026-11-22%2010:00:00+00" || x.Scopes[1].Scope != "tbl:public.members" {
+		t.Errorf("explained: %+v", x)
+	}
+	exec(t, db, `delete from tasks; reset role`)
+	if op, facts := recorded(t, db); op != "delete" || !cmp.Equal(facts, x.Facts) {
+		t.Errorf("facts of the %s (-recorded +explained):\n%s", op, cmp.Diff(facts, x.Facts))
+	}
+	var zone, path string
+	if err := db.QueryRow(t.Context(), `select current_setting('timezone'), current_setting('search_path')`).Scan(&zone, &path); err != nil || zone != "Asia/Tokyo" || path == "pg_catalog, pg_temp" {
+		t.Errorf("the session was left with %s, %s, %v", zone, path, err)
+	}
 }
 
 // Not even a policy of the user's can write while a row is explained.

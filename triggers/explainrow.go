@@ -2,7 +2,6 @@ package triggers
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/pgbell/pgbell/journal/scope"
 )
 
 // parseKey reads which row is meant, as a condition and its values. The types are
@@ -83,74 +84,122 @@ func jsonKey(key string) (names []string, values []*string, err error) {
 	return names, values, nil
 }
 
-// rowScope puts into words what a template gives. parts are its literals, each with
-// the column that follows, and then of each column whether it is NULL and its value
-// in a scope, null if that is too long.
-func rowScope(template string, scope *string, parts json.RawMessage) (RowScope, error) {
-	s := RowScope{Template: template}
-	if scope != nil {
-		s.Scope = *scope
-		return s, nil
+// value is a field of the row, as the feed's triggers record it.
+type value struct {
+	name, kind string
+	text       *string // nil: the column is NULL, or its value is longer than any scope or user id
+	null       bool    // the column is
+}
+
+// value returns the field of a column that has one of these kinds.
+func (x *explainer) value(column string, kinds ...string) (value, error) {
+	i := slices.IndexFunc(x.values, func(v value) bool { return v.name == column && slices.Contains(kinds, v.kind) })
+	if i < 0 {
+		return value{}, fmt.Errorf("column %q is not among the fields of the feed: attach the table again", column)
 	}
-	var list []json.RawMessage
-	if err := json.Unmarshal(parts, &list); err != nil {
+	return x.values[i], nil
+}
+
+// textKinds are the kinds of fields that hold the text of a value.
+var textKinds = []string{"text", "number", "boolean"}
+
+// words says what the feed's templates and audience columns give.
+func (x *explainer) words() error {
+	for _, template := range x.Feed.Scopes {
+		s, err := x.rowScope(template)
+		if err != nil {
+			return err
+		}
+		x.Scopes = append(x.Scopes, s)
+	}
+	for _, column := range x.Feed.Audience {
+		o, err := x.rowOwner(column)
+		if err != nil {
+			return err
+		}
+		x.Owners = append(x.Owners, o)
+	}
+	return nil
+}
+
+// rowScope says what a template gives, or why that is nothing.
+func (x *explainer) rowScope(template string) (RowScope, error) {
+	s := RowScope{Template: template}
+	t, err := scope.Parse(template)
+	if err != nil {
 		return s, err
 	}
-	length := 0
-	column := 0
-	columns := (len(list) - 1) / 3 // of n+1 literals and 2n more
-	for _, raw := range list[:columns+1] {
-		var part struct{ Text, Column string }
-		if err := json.Unmarshal(raw, &part); err != nil {
+	var values []value
+	for _, column := range t.Columns() {
+		v, err := x.value(column, textKinds...)
+		if err != nil {
 			return s, err
 		}
-		length += len(part.Text)
-		if column == columns {
-			break
-		}
-		var null bool
-		var text *string
-		at := columns + 1 + 2*column
-		if err := errors.Join(json.Unmarshal(list[at], &null), json.Unmarshal(list[at+1], &text)); err != nil {
-			return s, err
-		}
-		switch {
-		case null:
-			s.Why = part.Column + " is NULL"
-			return s, nil
-		case text == nil:
-			s.Why = part.Column + " is too long for a scope"
-			return s, nil
-		}
-		length += len(*text)
-		column++
+		values = append(values, v)
 	}
-	if s.Why = "it would be a name that is reserved"; length > 256 {
-		s.Why = fmt.Sprintf("it would have %d bytes, and a scope has at most 256", length)
+	made, ok := t.Make(func(column int) (string, bool) {
+		v := values[column]
+		if v.text == nil {
+			return "", false
+		}
+		return *v.text, true
+	})
+	if ok {
+		s.Scope = made
+		return s, nil
+	}
+	length := len(strings.Join(t.Literals(), ""))
+	for _, v := range values {
+		if v.null {
+			s.Why = v.name + " is NULL"
+			return s, nil
+		}
+		if v.text == nil || len(scope.Encode(*v.text)) > scope.MaxBytes {
+			s.Why = v.name + " is too long for a scope"
+			return s, nil
+		}
+		length += len(scope.Encode(*v.text))
+	}
+	if s.Why = "it would be a name that is reserved"; length > scope.MaxBytes {
+		s.Why = fmt.Sprintf("it would have %d bytes, and a scope has at most %d", length, scope.MaxBytes)
 	}
 	return s, nil
 }
 
-// rowOwner puts into words whom an audience column names.
-func rowOwner(column string, raw json.RawMessage) (RowOwner, error) {
+// maxUserBytes is the longest user id that a column may hold.
+const maxUserBytes = 1024
+
+// rowOwner says whom an audience column names, or why that is nobody.
+func (x *explainer) rowOwner(column string) (RowOwner, error) {
 	o := RowOwner{Column: column}
-	var said struct {
-		Null  bool
-		Users []*string
+	v, err := x.value(column, "list")
+	if err != nil {
+		v, err = x.value(column, textKinds...)
 	}
-	if err := json.Unmarshal(raw, &said); err != nil {
+	if err != nil {
 		return o, err
 	}
-	for _, u := range said.Users {
-		if u != nil && *u != "" {
-			o.Users = append(o.Users, *u)
+	var ids any // a text, or arrays of them
+	switch {
+	case v.text == nil:
+	case v.kind != "list":
+		ids = *v.text
+	case *v.text == "":
+		x.TooMany = true
+		o.Why = column + " holds too many ids to look at"
+		return o, nil
+	default:
+		if err := json.Unmarshal([]byte(*v.text), &ids); err != nil {
+			return o, err
 		}
 	}
+	all := idsIn(ids)
+	o.Users = slices.DeleteFunc(slices.Clone(all), func(id string) bool { return id == "" })
 	switch {
 	case len(o.Users) > 0:
-	case said.Null:
+	case v.null:
 		o.Why = column + " is NULL"
-	case len(said.Users) > 0:
+	case len(all) > 0:
 		o.Why = column + " is empty"
 	default:
 		o.Why = column + " holds nobody's id: it is empty, or longer than 1024 bytes"
@@ -158,30 +207,20 @@ func rowOwner(column string, raw json.RawMessage) (RowOwner, error) {
 	return o, nil
 }
 
-// example is a column whose update tells of nothing but itself, if there is one.
-func (x *explainer) example() string {
-	for _, c := range x.Feed.Columns {
-		return c
-	}
-	for _, c := range x.columns {
-		inScope := slices.ContainsFunc(x.Feed.Scopes, func(t string) bool { return strings.Contains(t, "{"+c+"}") })
-		if !slices.Contains(x.Key, c) && !slices.Contains(x.Feed.Audience, c) && !inScope {
-			return c
+// idsIn returns the texts in an array of any number of dimensions that are short enough
+// for a user id.
+func idsIn(list any) (ids []string) {
+	switch v := list.(type) {
+	case string:
+		if len(v) <= maxUserBytes {
+			ids = append(ids, v)
+		}
+	case []any:
+		for _, element := range v {
+			ids = append(ids, idsIn(element)...)
 		}
 	}
-	return x.columns[len(x.columns)-1]
-}
-
-// notification is what pgbell.ring or pgbell.ring_change would send.
-func (x *explainer) notification(ctx context.Context, change, rung string) error {
-	if x.Feed.Volatile {
-		return x.tx.QueryRow(ctx, `select case when octet_length(p) <= 7900 then p else pgbell.reset_payload($1, $5, $4, 'too large') end
-			from (select concat('{"v":1,"table":', to_json($1::text), ',"op":', to_json($5::text), ',"at":', to_json(clock_timestamp() at time zone 'UTC'), ',',
-				substr(left($2, -1), 2), case when $5 = 'update' then ',"changed":[' || to_json($3::text) || ']' end, '}') p) p`,
-			x.Table, change, x.Changed, x.Feed.Scopes, x.Op).Scan(&x.Notification)
-	}
-	return x.tx.QueryRow(ctx, `select h || case when octet_length(h || '["' || $2 || '"]}') <= 7900 then '["' || $2 || '"]}' else 'null}' end
-		from (select concat('{"v":1,"table":', to_json($1::text), ',"op":', to_json($3::text), ',"scopes":') h) h`, x.Table, rung, x.Op).Scan(&x.Notification)
+	return ids
 }
 
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

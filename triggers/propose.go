@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/pgbell/pgbell/journal/scope"
 )
 
 // Proposal is what one might attach a table with, going by its definition.
@@ -87,7 +89,7 @@ func propose(ctx context.Context, db Querier, table string) (Proposal, error) {
 		}
 	}
 	own := literal(name)
-	if slices.Contains(reserved, own) {
+	if scope.Reserved(own) {
 		own = literal(p.Feed.Table)
 	}
 	p.scope(own, "any change of the table")

@@ -3,12 +3,10 @@ package triggers
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
-)
 
-// reserved are the names of events that EventSource and pgbell itself use.
-var reserved = []string{"open", "error", "message", "ready", "close"}
+	"github.com/pgbell/pgbell/journal/scope"
+)
 
 // Validate checks what can be checked without a database: that there is a table
 // and a scope, and that the templates are well formed. pgbell.attach checks all
@@ -31,31 +29,18 @@ func (f Feed) Validate() error {
 	return nil
 }
 
-// checkTemplate checks the braces of a scope template: a column name stands in a
-// pair of them, two of a kind are a literal one.
+// checkTemplate checks the braces of a scope template, and that a scope without a
+// column has a name that it may have.
 func checkTemplate(s string) error {
 	if s == "" {
 		return errors.New("a scope template is empty")
 	}
-	if slices.Contains(reserved, s) {
-		return fmt.Errorf("scope %q is reserved: choose another name", s)
+	t, err := scope.Parse(s)
+	if err != nil {
+		return err
 	}
-	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case (c == '{' || c == '}') && i+1 < len(s) && s[i+1] == c:
-			i++
-		case c == '{':
-			end := strings.IndexByte(s[i:], '}')
-			if end < 0 {
-				return fmt.Errorf("scope template %q: the brace at byte %d is not closed (a literal one is written {{)", s, i+1)
-			}
-			if end == 1 {
-				return fmt.Errorf("scope template %q: no column name in the braces at byte %d", s, i+1)
-			}
-			i += end
-		case c == '}':
-			return fmt.Errorf("scope template %q: the brace at byte %d closes nothing (a literal one is written }})", s, i+1)
-		}
+	if len(t.Columns()) == 0 && scope.Reserved(t.Literals()[0]) {
+		return fmt.Errorf("scope %q is reserved: choose another name", s)
 	}
 	return nil
 }

@@ -138,8 +138,8 @@ func bare(err error) string {
 func remedyForDenied(ctx context.Context, conn *pgx.Conn) string {
 	var role string
 	if err := conn.QueryRow(ctx, `select current_user::text`).Scan(&role); err == nil {
-		if missing, _, err := missingRights(ctx, conn, role); err == nil && len(missing) > 0 {
-			return grants(missing, quoteIdentifier(role))
+		if missing, without, err := missingRights(ctx, conn, role); err == nil && (missing || without != "") {
+			return grantListener(role)
 		}
 	}
 	return "run doctor as the owner of schema pgbell to see it"

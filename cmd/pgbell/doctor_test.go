@@ -78,7 +78,7 @@ func TestDoctorNamesTheGrantsThatARoleLacks(t *testing.T) {
 	if f.Level != problem || code != 1 {
 		t.Fatalf("got %+v, exit %d", f, code)
 	}
-	if want := grants(listenersRights, quoteIdentifier(role)); f.Remedy != want {
+	if want := grantListener(role); f.Remedy != want {
 		t.Errorf("the remedy is %s, want %s", f.Remedy, want)
 	}
 	has(t, by, "feeds", warning, "can't be looked at: permission denied for view feeds", f.Remedy)
@@ -100,9 +100,9 @@ func TestDoctorNamesTheGrantsForQuickReadings(t *testing.T) {
 	role := newRole(t, db, "")
 	by, _ := diagnosis(t, as(t, db, role, password))
 	exec1(t, db, by["role"].Remedy)
-	exec1(t, db, `revoke select on pgbell.journal_turn, pgbell.journal_0 from `+role)
+	exec1(t, db, `revoke select on pgbell.rotation, pgbell.journal_0 from `+role)
 	by, code := diagnosis(t, as(t, db, role, password))
-	has(t, by, "role", warning, "but not read the journal's tables by themselves", `grant select on pgbell.journal_0, pgbell.journal_turn to "`+role+`";`)
+	has(t, by, "role", warning, "but not read the journal's tables by themselves", `select pgbell.grant_listener('`+role+`');`)
 	if code != 0 {
 		t.Errorf("exit %d", code)
 	}
@@ -122,7 +122,7 @@ func TestDoctorNamesTheGrantForStates(t *testing.T) {
 	exec1(t, db, `revoke execute on function pgbell.state(pgbell.feed) from `+role+`;
 		create table tasks (id int primary key, owner text); select pgbell.attach('tasks', array['tasks'], array['owner'])`)
 	by, code := diagnosis(t, as(t, db, role, password))
-	grant := `grant execute on function pgbell.state(pgbell.feed) to "` + role + `";`
+	grant := grantListener(role)
 	has(t, by, "role", warning, "not see the state of the feeds", grant)
 	has(t, by, "feeds", warning, "permission denied for function state", grant)
 	if code != 0 {
@@ -139,10 +139,8 @@ func TestDoctorsGrantsAreThoseOfTheReadme(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, right := range listenersRights {
-		if want := "\ngrant " + right + " to " + listenersRole + ";\n"; !strings.Contains(string(text), want) {
-			t.Errorf("README.md does not have: %s", want)
-		}
+	if want := "\n" + grantListener(listenersRole); !strings.Contains(string(text), want) {
+		t.Errorf("README.md does not have: %s", want)
 	}
 }
 

@@ -98,20 +98,20 @@ func checkRole(ctx context.Context, conn *pgx.Conn) ([]finding, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case len(missing) == 0:
-		return []finding{{fine, "role", role + " may do what serve does", ""}}, nil
-	case without == "":
-		return []finding{{problem, "role", role + " may not do what serve does", grants(missing, quoteIdentifier(role))}}, nil
+	case missing:
+		return []finding{{problem, "role", role + " may not do what serve does", grantListener(role)}}, nil
+	case without != "":
+		return []finding{{warning, "role", role + " may do what serve does, but not " + without, grantListener(role)}}, nil
 	}
-	return []finding{{warning, "role", role + " may do what serve does, but not " + without, grants(missing, quoteIdentifier(role))}}, nil
+	return []finding{{fine, "role", role + " may do what serve does", ""}}, nil
 }
 
-// listenersRole is the role that README recommends for serve, and what it may do.
+// listenersRole is the role that README recommends for serve.
 const listenersRole = "pgbell_listener"
 
-var listenersRights = []string{
-	"select on pgbell.journal, pgbell.journal_state, pgbell.feeds, pgbell.journal_0, pgbell.journal_1, pgbell.journal_turn",
-	"execute on function pgbell.mark_incarnation(), pgbell.arm(text, interval), pgbell.rotate(interval), pgbell.table_name(oid), pgbell.state(pgbell.feed)",
+// grantListener is SQL that gives a role all that serve needs.
+func grantListener(role string) string {
+	return "select pgbell.grant_listener(" + quoteLiteral(role) + ");"
 }
 
 // superuserFinding says as which role serve should connect instead.
@@ -123,69 +123,42 @@ func superuserFinding(ctx context.Context, conn *pgx.Conn, role string) (finding
 	}
 	if !exists {
 		f.Words += ": give it a role that may do just what it must"
-		f.Remedy = "create role " + listenersRole + " login password '...'; " + grants(listenersRights, listenersRole)
+		f.Remedy = "create role " + listenersRole + " login password '...'; " + grantListener(listenersRole)
 		return f, nil
 	}
 	missing, _, err := missingRights(ctx, conn, listenersRole)
-	if len(missing) > 0 {
+	if missing {
 		f.Words += ": connect it as " + listenersRole + ", once that may do what it must"
-		f.Remedy = grants(missing, listenersRole)
+		f.Remedy = grantListener(listenersRole)
 	} else {
 		f.Remedy = "connect serve as " + listenersRole
 	}
 	return f, err
 }
 
-// missingRights are those that a role lacks to listen, and what it can't do for want of
-// them if it listens all the same. They are looked up in the catalog: by their names
-// they can't be without usage of the schema.
-func missingRights(ctx context.Context, conn *pgx.Conn, role string) (missing []string, without string, err error) {
-	var tables, quick, functions []string
-	var usage, state bool
+// missingRights says whether a role lacks a right without which it can't listen, and what
+// it can't do for want of others if it listens all the same. Rights are looked up in the
+// catalog: by their names they can't be without usage of the schema.
+func missingRights(ctx context.Context, conn *pgx.Conn, role string) (missing bool, without string, err error) {
+	var quick, state bool
 	err = conn.QueryRow(ctx, `
-		with relation (name, denied, i) as (
-			select 'pgbell.' || u.t, not has_table_privilege($1, (select c.oid from pg_class c where c.relname = u.t and c.relnamespace = 'pgbell'::regnamespace), 'select'), u.i
-			from unnest('{journal,journal_state,feeds,journal_0,journal_1,journal_turn}'::text[]) with ordinality u (t, i)
-		), routine (name, denied, i) as (
-			select 'pgbell.' || u.f, not has_function_privilege($1, (select p.oid from pg_proc p where p.proname = split_part(u.f, '(', 1) and p.pronamespace = 'pgbell'::regnamespace), 'execute'), u.i
-			from unnest(array['mark_incarnation()', 'arm(text, interval)', 'rotate(interval)', 'table_name(oid)', 'cursor()', 'state(pgbell.feed)']) with ordinality u (f, i)
-		)
-		select has_schema_privilege($1, 'pgbell', 'usage'),
-			array(select name from relation where denied and i <= 3 order by i), array(select name from relation where denied and i > 3 order by i),
-			array(select name from routine where denied and i < 6 order by i), (select not denied from routine where i = 6)`,
-		role).Scan(&usage, &tables, &quick, &functions, &state)
-	if err != nil {
-		return nil, "", err
-	}
+		select not has_schema_privilege($1, 'pgbell', 'usage')
+				or not (select bool_and(has_table_privilege($1, c.oid, 'select')) from pg_class c
+					where c.relnamespace = 'pgbell'::regnamespace and c.relname in ('journal', 'journal_state', 'definition', 'feeds'))
+				or not (select bool_and(has_function_privilege($1, p.oid, 'execute')) from pg_proc p
+					where p.pronamespace = 'pgbell'::regnamespace and p.proname in ('schema_version', 'cursor', 'mark_incarnation', 'arm', 'rotate', 'table_name')),
+			(select bool_and(has_table_privilege($1, c.oid, 'select')) from pg_class c
+				where c.relnamespace = 'pgbell'::regnamespace and c.relname in ('journal_0', 'journal_1', 'rotation')),
+			(select bool_and(has_function_privilege($1, p.oid, 'execute')) from pg_proc p where p.pronamespace = 'pgbell'::regnamespace and p.proname = 'state')`,
+		role).Scan(&missing, &quick, &state)
 	var lesser []string
-	if !usage {
-		missing = append(missing, "usage on schema pgbell")
-	}
-	if len(quick) > 0 {
+	if !quick {
 		lesser = append(lesser, "read the journal's tables by themselves: changes arrive a little later")
-	}
-	if len(tables)+len(quick) > 0 {
-		missing = append(missing, "select on "+strings.Join(append(tables, quick...), ", "))
 	}
 	if !state {
 		lesser = append(lesser, "see the state of the feeds: the status page and the metrics call it unknown")
 	}
-	essential := !usage || len(tables)+len(functions) > 0
-	if !state {
-		functions = append(functions, "pgbell.state(pgbell.feed)")
-	}
-	if len(functions) > 0 {
-		missing = append(missing, "execute on function "+strings.Join(functions, ", "))
-	}
-	if !essential {
-		without = strings.Join(lesser, "; nor ")
-	}
-	return missing, without, nil
-}
-
-func grants(rights []string, role string) string {
-	to := " to " + role + ";"
-	return "grant " + strings.Join(rights, to+" grant ") + to
+	return missing, strings.Join(lesser, "; nor "), err
 }
 
 // checkNotifications finds out whether what another session sends arrives.

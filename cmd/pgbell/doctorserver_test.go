@@ -168,7 +168,7 @@ func TestDoctorsRoleForServeIsEnough(t *testing.T) {
 	})
 	const role = "pgbell_listener"
 	by, _ := diagnosis(t, db)
-	has(t, by, "role", note, "is a superuser", "create role pgbell_listener login password '...'; grant ")
+	has(t, by, "role", note, "is a superuser", "create role pgbell_listener login password '...'; select pgbell.grant_listener('pgbell_listener');")
 	exec1(t, db, by["role"].Remedy)
 	listener := as(t, db, role, "...")
 	by, _ = diagnosis(t, listener)
@@ -180,14 +180,14 @@ func TestDoctorsRoleForServeIsEnough(t *testing.T) {
 
 	exec1(t, db, `revoke execute on function pgbell.rotate(interval) from pgbell_listener`)
 	by, _ = diagnosis(t, db)
-	if f, want := by["role"], "grant execute on function pgbell.rotate(interval) to pgbell_listener;"; f.Level != note || f.Remedy != want {
+	if f, want := by["role"], "select pgbell.grant_listener('pgbell_listener');"; f.Level != note || f.Remedy != want {
 		t.Errorf("with a role that lacks a right: %+v, want the remedy %s", f, want)
 	}
 	exec1(t, db, by["role"].Remedy)
 
 	exec1(t, db, `revoke usage on schema pgbell from public; revoke execute on function pgbell.cursor() from public`)
 	by, _ = diagnosis(t, listener)
-	has(t, by, "role", problem, "may not do what serve does", "grant usage on schema pgbell to")
+	has(t, by, "role", problem, "may not do what serve does", "select pgbell.grant_listener('")
 	exec1(t, db, by["role"].Remedy)
 	by, _ = diagnosis(t, listener)
 	has(t, by, "role", fine, "may do what serve does", "")

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -140,31 +139,26 @@ func newExplanation(x triggers.Explanation, key string) (explanation, error) {
 	for _, o := range x.Owners {
 		e.Owners = append(e.Owners, ownerExplained(o))
 	}
-	if x.Change == nil {
+	if x.Facts == nil || x.TooMany { // nothing is told, or a reset
 		return e, nil
 	}
-	// A notification of a feed that isn't durable holds all, in the same words.
-	op := cmp.Or(x.Op, "update")
-	head, err := json.Marshal(map[string]any{"v": 1, "table": x.Table, "op": op, "at": time.Now().UTC().Format("2006-01-02T15:04:05.999999")})
-	if err != nil {
+	op, facts := bus.OpInsert, x.Facts
+	if x.Op != "" {
+		op, facts = bus.Op(x.Op), x.Recorded
+	}
+	changes, err := journal.Meaning(x.Definition, op, facts)
+	if err != nil || len(changes) == 0 {
 		return e, err
 	}
-	n, err := journal.ParseNotification(string(head[:len(head)-1]) + "," + string(x.Change[1:]))
-	if err != nil {
-		return e, err
+	if key := changes[0].Key; key != nil {
+		e.Key = key
 	}
-	change := &n.Record.Changes[0]
-	if op == "update" {
-		change.Changed = []string{x.Changed}
-	}
-	if change.Key != nil {
-		e.Key = change.Key
-	}
-	if !change.Audience.Everyone() {
-		e.Audience = &change.Audience
+	if a := changes[0].Audience; !a.Everyone() {
+		e.Audience = &a
 	}
 	if x.Op != "" {
-		e.events = n.Record.Events()
+		at := time.Now().UTC().Truncate(time.Microsecond)
+		e.events = journal.Record{Table: x.Table, Op: op, At: at, Changes: changes}.Events()
 	}
 	return e, nil
 }

@@ -47,6 +47,7 @@ func TestExplainSaysWhoWouldHearAndWhyNot(t *testing.T) {
 		{"no row", "", []string{"tasks", "99", "--as", "alice"}, false, "there is no such row", ""},
 		{"columns", `select pgbell.attach('tasks', array['task:{id}'], columns => array['title'])`, []string{"tasks", "1", "--as", "bob"}, true, "", "an UPDATE counts only if it changes title,"},
 		{"not durable", `select pgbell.attach('tasks', array['task:{id}'], durable => false)`, []string{"tasks", "1", "--as", ""}, true, "", "any role that can connect can read this row's key"},
+		{"too many owners", `alter table tasks add who int[]; update tasks set who = array_fill(1, array[1000000]); select pgbell.attach('tasks', array['task:{id}'], audience => array['who'])`, []string{"tasks", "1", "--as", "bob"}, true, "", "each write of the row sends a reset of all the feed's scopes"},
 		{"no scope", `select pgbell.attach('tasks', array['project:{project}'])`, []string{"tasks", "2"}, false, "no scope exists for this row", ""},
 		{"a trigger is disabled", `alter table tasks disable trigger pgbell_delete_1`, []string{"tasks", "1"}, true, "", "nothing is heard of its DELETE"},
 		{"all triggers are disabled", `alter table tasks disable trigger all`, []string{"tasks", "1"}, false, "no trigger fires: trigger pgbell_delete_1 is disabled", ""},

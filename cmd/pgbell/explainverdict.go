@@ -41,7 +41,7 @@ func (e *explanation) unheard() []string {
 		return []string{"there is no such row, or you may not see it: what the DELETE of a row said can't be told afterwards"}
 	case len(e.row.Silent) == 3:
 		return []string{"no trigger fires: " + e.State}
-	case e.row.Drifted: // all who listen get a reset
+	case e.resets():
 		return nil
 	case len(e.events) == 0:
 		return []string{"no scope exists for this row"}
@@ -76,7 +76,7 @@ func (e *explanation) notInAudience() string {
 // findSubscribers says whether somebody who would hear is subscribed. If others are,
 // perhaps the server takes the user for somebody else.
 func (e *explanation) findSubscribers() {
-	if !e.Hears || e.row.Drifted || e.ServerError != "" {
+	if !e.Hears || e.resets() || e.ServerError != "" {
 		return
 	}
 	subscribed, unknown, anonymous := false, false, false
@@ -103,6 +103,9 @@ func (e *explanation) findSubscribers() {
 	}
 }
 
+// resets says whether each change is a reset, which all get who listen.
+func (e *explanation) resets() bool { return e.row.Drifted || e.row.TooMany }
+
 // verdict is the answer in one sentence.
 func (e *explanation) verdict() (colour, string) {
 	absent := e.Subscribed != nil && !*e.Subscribed
@@ -112,7 +115,7 @@ func (e *explanation) verdict() (colour, string) {
 		return red, "nobody would hear of a change of it"
 	case !e.Hears:
 		return red, e.who() + " would not hear of a change of it"
-	case e.row.Drifted:
+	case e.resets():
 		return yellow, e.who() + " would hear of a change, but only by a reset"
 	case absent && e.User == nil && e.Audience == nil:
 		return yellow, "everyone may hear of it, but nobody is subscribed on this server"
@@ -137,6 +140,9 @@ func (e *explanation) note() {
 		add("the table is not what it was when it was attached: instead of a change, each write sends a reset of all its scopes to everybody there (%s)", e.State)
 	} else if e.State != "ok" {
 		add("the feed is not ok: %s", e.State)
+	}
+	if e.row.TooMany {
+		add("the row's audience is too large to look at: instead of a change, each write of the row sends a reset of all the feed's scopes to everybody there")
 	}
 	if n := len(e.row.Silent); n > 0 && n < 3 {
 		add("nothing is heard of its %s: no trigger fires", strings.ToUpper(strings.Join(e.row.Silent, " or ")))

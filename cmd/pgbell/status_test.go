@@ -142,8 +142,8 @@ func TestStatusPageShowsWhatTheListenersRoleMaySee(t *testing.T) {
 	db := migrated(t)
 	exec1(t, db, `
 		create role status_listener login password 'status sesame';
-		grant select on pgbell.journal, pgbell.journal_state, pgbell.feeds, pgbell.journal_0, pgbell.journal_1, pgbell.journal_turn to status_listener;
-		grant execute on function pgbell.mark_incarnation(), pgbell.arm(text, interval), pgbell.rotate(interval), pgbell.table_name(oid) to status_listener;
+		select pgbell.grant_listener('status_listener');
+		revoke execute on function pgbell.state(pgbell.feed) from status_listener;
 		create table "<script>alert(1)</script>" (id int primary key, owner text);
 		create table tasks (id int primary key, project int);
 		create table news (id int primary key);

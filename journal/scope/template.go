@@ -1,49 +1,9 @@
-package journal
+package scope
 
 import (
 	"fmt"
 	"strings"
 )
-
-// MaxScopeBytes is the longest scope there is, in bytes of its canonical form.
-const MaxScopeBytes = 256
-
-// scopeByte says whether b stands for itself in a scope. All others are
-// percent-encoded, so that no value can forge a frame of a stream or break an
-// htmx trigger.
-func scopeByte(b byte) bool {
-	switch {
-	case 'a' <= b && b <= 'z', 'A' <= b && b <= 'Z', '0' <= b && b <= '9':
-		return true
-	}
-	return strings.IndexByte("_.:@/+=~-", b) >= 0
-}
-
-// CanonicalScope brings a scope to the form in which scopes are compared: bytes
-// outside A-Za-z0-9_.:@/+=~- are percent-encoded, with upper-case digits. What
-// is percent-encoded already stays so, hence doing it twice changes nothing.
-func CanonicalScope(s string) string {
-	const hex = "0123456789ABCDEF"
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case scopeByte(c):
-			b.WriteByte(c)
-		case c == '%' && i+2 < len(s) && isHex(s[i+1]) && isHex(s[i+2]):
-			b.WriteString(strings.ToUpper(s[i : i+3]))
-			i += 2
-		default:
-			b.WriteByte('%')
-			b.WriteByte(hex[c>>4])
-			b.WriteByte(hex[c&15])
-		}
-	}
-	return b.String()
-}
-
-func isHex(b byte) bool {
-	return '0' <= b && b <= '9' || 'a' <= b && b <= 'f' || 'A' <= b && b <= 'F'
-}
 
 // Template is a scope template: text with column names in braces, {{ and }} for
 // literal braces. The zero value is the empty text.
@@ -52,8 +12,8 @@ type Template struct {
 	columns  []string
 }
 
-// ParseTemplate reads a scope template such as `project:{project_id}`.
-func ParseTemplate(s string) (Template, error) {
+// Parse reads a scope template such as `project:{project_id}`.
+func Parse(s string) (Template, error) {
 	var t Template
 	var literal strings.Builder
 	for i := 0; i < len(s); i++ {
@@ -69,7 +29,7 @@ func ParseTemplate(s string) (Template, error) {
 			if end == 1 {
 				return Template{}, fmt.Errorf("scope template %q: no column name in the braces at byte %d", s, i+1)
 			}
-			t.literals = append(t.literals, CanonicalScope(literal.String()))
+			t.literals = append(t.literals, Canonical(literal.String()))
 			t.columns = append(t.columns, s[i+1:i+end])
 			literal.Reset()
 			i += end
@@ -79,7 +39,7 @@ func ParseTemplate(s string) (Template, error) {
 			literal.WriteByte(c)
 		}
 	}
-	t.literals = append(t.literals, CanonicalScope(literal.String()))
+	t.literals = append(t.literals, Canonical(literal.String()))
 	return t, nil
 }
 
@@ -110,3 +70,45 @@ func (t Template) Matches(scope string) bool {
 	}
 	return strings.HasSuffix(rest, last)
 }
+
+// Make returns the scope of a row, value giving the text of each of t's columns by its
+// place among [Template.Columns]. There is none if a value is missing, if the scope
+// would be longer than [MaxBytes], or if its name would be reserved.
+func (t Template) Make(value func(column int) (text string, ok bool)) (scope string, ok bool) {
+	if len(t.columns) == 0 {
+		scope = t.literals[0]
+		return scope, len(scope) <= MaxBytes && !Reserved(scope)
+	}
+	var room [MaxBytes]byte
+	b := append(room[:0], t.literals[0]...)
+	for i := range t.columns {
+		text, ok := value(i)
+		if !ok || len(b)+len(text) > MaxBytes {
+			return "", false
+		}
+		b = append(append(b, Encode(text)...), t.literals[i+1]...)
+	}
+	if len(b) > MaxBytes || Reserved(string(b)) {
+		return "", false
+	}
+	return string(b), true
+}
+
+// Literals returns what stands around the columns, in canonical form: one more than
+// there are columns. The slice is the Template's own.
+func (t Template) Literals() []string { return t.literals }
+
+// ParseAll parses each of texts.
+func ParseAll(texts []string) ([]Template, error) {
+	templates := make([]Template, len(texts))
+	for i, text := range texts {
+		var err error
+		if templates[i], err = Parse(text); err != nil {
+			return nil, err
+		}
+	}
+	return templates, nil
+}
+
+// Any returns the template that every scope matches.
+func Any() Template { return Template{literals: []string{"", ""}, columns: []string{""}} }

@@ -1,4 +1,4 @@
-package journal
+package scope
 
 import (
 	"strings"
@@ -22,14 +22,14 @@ func anyText() *rapid.Generator[string] {
 
 const safeBytes = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:@/+=~-"
 
-func TestCanonicalScopeIsIdempotentAndSafe(t *testing.T) {
+func TestCanonicalIsIdempotentAndSafe(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text := anyText().Draw(t, "text")
 		if rapid.Bool().Draw(t, "bytes") {
 			text = string(rapid.SliceOf(rapid.Byte()).Draw(t, "raw"))
 		}
-		once := CanonicalScope(text)
-		if twice := CanonicalScope(once); twice != once {
+		once := Canonical(text)
+		if twice := Canonical(once); twice != once {
 			t.Errorf("%q: once %q, twice %q", text, once, twice)
 		}
 		if strings.Trim(once, safeBytes+"%") != "" {
@@ -38,7 +38,7 @@ func TestCanonicalScopeIsIdempotentAndSafe(t *testing.T) {
 	})
 }
 
-func TestCanonicalScope(t *testing.T) {
+func TestCanonical(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                 "",
 		safeBytes:          safeBytes,
@@ -56,13 +56,13 @@ func TestCanonicalScope(t *testing.T) {
 		"user:{id}":        "user:%7Bid%7D",
 		"project:7/task:9": "project:7/task:9",
 	} {
-		if got := CanonicalScope(text); got != want {
+		if got := Canonical(text); got != want {
 			t.Errorf("%q: got %q, want %q", text, got, want)
 		}
 	}
 }
 
-func TestParseTemplate(t *testing.T) {
+func TestParse(t *testing.T) {
 	for text, want := range map[string]Template{
 		"":                 {[]string{""}, nil},
 		"tasks":            {[]string{"tasks"}, nil},
@@ -76,7 +76,7 @@ func TestParseTemplate(t *testing.T) {
 		"{a{b}":            {[]string{"", ""}, []string{"a{b"}},
 		"%41{a}%4":         {[]string{"%41", "%254"}, []string{"a"}},
 	} {
-		got, err := ParseTemplate(text)
+		got, err := Parse(text)
 		if err != nil || !cmp.Equal(got, want, cmp.AllowUnexported(Template{})) {
 			t.Errorf("%q: %v: %s", text, err, cmp.Diff(want, got, cmp.AllowUnexported(Template{})))
 		}
@@ -95,12 +95,12 @@ func TestParseTemplate(t *testing.T) {
 		"a{{b}} {":   "not closed",
 		"x:{a}:{}:y": "no column name",
 	} {
-		_, err := ParseTemplate(text)
+		_, err := Parse(text)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got error %v, want one with %q", text, err, want)
 		}
 	}
-	if _, err := ParseTemplates([]string{"a", "b{"}); err == nil {
+	if _, err := ParseAll([]string{"a", "b{"}); err == nil {
 		t.Error("one bad template among good ones was accepted")
 	}
 }
@@ -127,7 +127,7 @@ func TestTemplateMatchesWhateverFillsIt(t *testing.T) {
 			template.literals = append(template.literals, few.Draw(t, "literal"))
 			value := few
 			if rapid.Bool().Draw(t, "odd") {
-				value = rapid.Map(anyText(), CanonicalScope)
+				value = rapid.Map(anyText(), Canonical)
 			}
 			values = append(values, value.Draw(t, "value"))
 		}
@@ -189,7 +189,7 @@ func TestTemplateMatches(t *testing.T) {
 		{"", "", true},
 		{"", "a", false},
 	} {
-		template, err := ParseTemplate(test.template)
+		template, err := Parse(test.template)
 		if err != nil {
 			t.Fatal(err)
 		}

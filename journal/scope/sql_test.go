@@ -1,13 +1,13 @@
-package journal
+package scope
 
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"pgregory.net/rapid"
 
@@ -26,21 +26,21 @@ func TestScopesAreTheSameInSQL(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		text := storable().Draw(rt, "text")
 		var canonical, value string
-		var kept *string
-		err := conn.QueryRow(t.Context(), "select pgbell.canonical_scope($1), pgbell.percent_encode($1), pgbell.scope_value($1)", text).
-			Scan(&canonical, &value, &kept)
+		var made *string
+		err := conn.QueryRow(t.Context(), "select pgbell.canonical_scope($1), pgbell.percent_encode($1), pgbell.scope('v:', $1, '')", text).
+			Scan(&canonical, &value, &made)
 		if err != nil {
 			rt.Fatal(err)
 		}
-		if got := CanonicalScope(text); got != canonical {
+		if got := Canonical(text); got != canonical {
 			rt.Errorf("%q: canonical %q, in SQL %q", text, got, canonical)
 		}
 		// Of a value a percent sign is no more than that.
-		want := CanonicalScope(strings.ReplaceAll(text, "%", "%25"))
-		if value != want || kept == nil || *kept != want {
-			rt.Errorf("%q: as a value %q, in SQL %q and %v", text, want, value, kept)
+		want := Encode(text)
+		if value != want || made == nil || *made != "v:"+want {
+			rt.Errorf("%q: as a value %q, in SQL %q and %v", text, want, value, made)
 		}
-		if CanonicalScope(value) != value {
+		if Canonical(value) != value {
 			rt.Errorf("%q: the value %q is not canonical", text, value)
 		}
 	})
@@ -53,7 +53,7 @@ func TestEachByteIsTheSameInSQL(t *testing.T) {
 		if err := conn.QueryRow(t.Context(), "select pgbell.canonical_scope($1)", string(b)).Scan(&canonical); err != nil {
 			t.Fatal(err)
 		}
-		if got := CanonicalScope(string(b)); got != canonical {
+		if got := Canonical(string(b)); got != canonical {
 			t.Errorf("%U: got %q, in SQL %q", b, got, canonical)
 		}
 	}
@@ -65,7 +65,7 @@ type rows interface {
 }
 
 // checkTemplate compares how text is read here and in SQL.
-func checkTemplate(t rows, db Querier, text string) {
+func checkTemplate(t rows, db *pgx.Conn, text string) {
 	row, err := db.Query(context.Background(), "select literals, columns from pgbell.parse_template($1)", text)
 	if err != nil {
 		t.Fatalf("%v", err)
@@ -81,7 +81,7 @@ func checkTemplate(t rows, db Querier, text string) {
 	if pgErr := (*pgconn.PgError)(nil); err != nil && (!errors.As(err, &pgErr) || pgErr.Code != "22023") {
 		t.Fatalf("%q: %v", text, err)
 	}
-	got, goErr := ParseTemplate(text)
+	got, goErr := Parse(text)
 	if (goErr == nil) != (err == nil) {
 		t.Errorf("%q: error here %v, in SQL %v", text, goErr, err)
 		return
@@ -102,7 +102,7 @@ func TestTemplatesAreTheSameInSQL(t *testing.T) {
 	})
 }
 
-func FuzzParseTemplate(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	for _, text := range []string{"", "a:{b}", "{{{a}}}", "{{a}}", "{a{b}", "{}", "}", "{", "{a}}", "%4{a}1", "ü{ü}ü", "{a\n}\n", "{{}{}}"} {
 		f.Add(text)
 	}
@@ -111,30 +111,4 @@ func FuzzParseTemplate(f *testing.F) {
 		text = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "")
 		checkTemplate(t, conn, text)
 	})
-}
-
-func TestLongCursorOfSQLIsReadable(t *testing.T) {
-	url := pgtest.Migrated.Database(t)
-	for range 70 { // more than fit into the text
-		conn := connect(t, url)
-		exec(t, conn, "begin; select pg_current_xact_id()")
-	}
-	conn := connect(t, url)
-	exec(t, conn, "create table t ()")
-	var text, exact string
-	if err := conn.QueryRow(t.Context(), "select pgbell.cursor(), pg_current_snapshot()::text").Scan(&text, &exact); err != nil {
-		t.Fatal(err)
-	}
-	short, err := ParseCursor(text)
-	if err != nil {
-		t.Fatalf("%s: %v", text, err)
-	}
-	full, err := parseCursor(short.Incarnation + "-" + exact)
-	if err != nil {
-		t.Fatalf("%s: %v", exact, err)
-	}
-	n := len(short.Xip)
-	if len(full.Xip) != 70 || n < 10 || n == 70 || short.Xmin != full.Xmin || short.Xmax != full.Xip[n] || !slices.Equal(short.Xip, full.Xip[:n]) {
-		t.Errorf("%s is not %s as far as it fits", text, exact)
-	}
 }

@@ -1,0 +1,264 @@
+package journal
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+
+	"github.com/pgbell/pgbell/bus"
+)
+
+// The kinds of fields. The first three are a value's text, which may be left out if it is
+// longer than any scope or user id.
+const (
+	kindText    = "text"
+	kindNumber  = "number"
+	kindBoolean = "boolean"
+	kindList    = "list" // user ids, as a JSON array; empty: too many to be looked at
+	kindJSON    = "json" // left out if it is too long to travel
+)
+
+var textKinds = []string{kindText, kindNumber, kindBoolean}
+
+// maxUserBytes is the longest user id that a column may hold.
+const maxUserBytes = 1024
+
+// rows returns the facts of each row as two sides, before and after, and the names of
+// the columns that changed, or reports false: facts are not what s says.
+func (s *spec) rows(op bus.Op, facts []fact, each func(old, new, changed []fact)) bool {
+	width := len(s.kinds)
+	if op == bus.OpUpdate {
+		width = 2*width + s.changed
+	}
+	if width == 0 || len(facts)%width != 0 {
+		return false
+	}
+	for ; len(facts) > 0; facts = facts[width:] {
+		k := len(s.kinds)
+		switch op {
+		case bus.OpInsert:
+			each(nil, facts[:k], nil)
+		case bus.OpDelete:
+			each(facts[:k], nil, nil)
+		default:
+			each(facts[:k], facts[k:2*k], facts[2*k:width])
+		}
+	}
+	return true
+}
+
+// changes returns what facts mean, or reports false: they are not what s says.
+// tooMany: of an audience that is not known in full, so that a reset is due.
+func (s *spec) changes(op bus.Op, facts []fact) (changes []Change, tooMany, ok bool) {
+	ok = s.rows(op, facts, func(old, new, changed []fact) {
+		side, data := new, new
+		if op == bus.OpDelete {
+			side, data = old, old
+		}
+		c := Change{Data: s.data(data)}
+		var all bool // that its audiences are
+		c.Side, all = s.side(side)
+		if op == bus.OpUpdate {
+			c.Changed = names(changed)
+			if !same(old, new) {
+				before, known := s.side(old)
+				all = all && known
+				if !before.equal(c.Side) {
+					c.Old = &before
+				}
+			}
+		}
+		if len(c.Scopes) > 0 || c.Old != nil && len(c.Old.Scopes) > 0 {
+			changes = append(changes, c)
+			tooMany = tooMany || !all
+		}
+	})
+	return changes, tooMany, ok
+}
+
+func names(facts []fact) []string {
+	n := 0
+	for _, f := range facts {
+		if f.given {
+			n++
+		}
+	}
+	list := make([]string, 0, n)
+	for _, f := range facts {
+		if f.given {
+			list = append(list, f.text)
+		}
+	}
+	return list
+}
+
+func same(a, b []fact) bool {
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// side says who hears of a row. known: its audience is.
+func (s *spec) side(row []fact) (side Side, known bool) {
+	side.Scopes = make([]string, 0, len(s.scopes))
+	for _, t := range s.scopes {
+		made, ok := t.Make(func(column int) (string, bool) {
+			f := row[t.fields[column]]
+			return f.text, f.given
+		})
+		if ok {
+			side.Scopes = append(side.Scopes, made)
+		}
+	}
+	side.Audience, known = s.owners(row)
+	if len(s.key) > 0 {
+		side.Key = s.object(s.key, row)
+	}
+	return side, known
+}
+
+// owners returns the audience of a row. known: it is all of it.
+func (s *spec) owners(row []fact) (a bus.Audience, known bool) {
+	if s.everyone {
+		return bus.Audience{}, true
+	}
+	var room [4]string
+	users := room[:0]
+	for _, field := range s.audience {
+		switch f := row[field]; {
+		case !f.given:
+		case s.kinds[field] != kindList:
+			users = appendUser(users, f.text)
+		case f.text == "":
+			return bus.Only(), false
+		default:
+			var list any
+			if json.Unmarshal([]byte(f.text), &list) != nil {
+				return bus.Only(), false
+			}
+			users = appendUsers(users, list)
+		}
+	}
+	return bus.Only(users...), true
+}
+
+func appendUser(users []string, id string) []string {
+	if len(id) > maxUserBytes {
+		return users
+	}
+	return append(users, id)
+}
+
+// appendUsers appends the elements of an array, of any number of dimensions.
+func appendUsers(users []string, list any) []string {
+	switch v := list.(type) {
+	case string:
+		return appendUser(users, v)
+	case []any:
+		for _, element := range v {
+			users = appendUsers(users, element)
+		}
+	}
+	return users
+}
+
+// data returns the payload columns of a row, nil if there are none. A value that is too
+// long to travel, or no JSON for Go, is left out.
+func (s *spec) data(row []fact) json.RawMessage {
+	if len(s.payload) == 0 {
+		return nil
+	}
+	return s.object(s.payload, row)
+}
+
+// object returns members of a row as a JSON object.
+func (s *spec) object(members []member, row []fact) json.RawMessage {
+	b := make([]byte, 1, 32)
+	b[0] = '{'
+	for _, m := range members {
+		value, raw := fact{}, true
+		if m.json >= 0 {
+			value = row[m.json]
+		}
+		if !value.given && m.text >= 0 {
+			value, raw = row[m.text], false
+		}
+		if raw && !(value.given && json.Valid([]byte(value.text))) {
+			continue
+		}
+		if len(b) > 1 {
+			b = append(b, ',')
+		}
+		b = append(append(b, m.name...), ':')
+		switch {
+		case raw:
+			b = append(b, value.text...)
+		case !value.given:
+			b = append(b, "null"...)
+		case s.kinds[m.text] == kindBoolean, s.kinds[m.text] == kindNumber && number(value.text):
+			b = append(b, value.text...)
+		default:
+			b = quoted(b, value.text)
+		}
+	}
+	return append(b, '}')
+}
+
+// number says whether the text of a number is one in JSON, too: NaN is not.
+func number(text string) bool {
+	return strings.Trim(text, "0123456789") == "" && text != "" || json.Valid([]byte(text))
+}
+
+// quoted appends s as a JSON string.
+func quoted(b []byte, s string) []byte {
+	if strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r == '"' || r == '\\' || r >= 0x7f }) < 0 {
+		b = append(append(b, '"'), s...)
+		return append(b, '"')
+	}
+	var w bytes.Buffer
+	e := json.NewEncoder(&w)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(s) // a string can be encoded, and a buffer written to
+	return append(b, bytes.TrimSuffix(w.Bytes(), []byte("\n"))...)
+}
+
+// equal says whether the same hear of both sides, under the same key.
+func (s Side) equal(other Side) bool {
+	if len(s.Scopes) != len(other.Scopes) || string(s.Key) != string(other.Key) || !s.Audience.Equal(other.Audience) {
+		return false
+	}
+	for i := range s.Scopes {
+		if s.Scopes[i] != other.Scopes[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// Meaning returns the changes that facts mean under a definition, a row of
+// pgbell.definition. A fact that is nil was null. It is for those who look at facts
+// outside the journal, as pgbell explain does.
+func Meaning(definition []byte, op bus.Op, facts []*string) ([]Change, error) {
+	s, err := parseSpec(definition)
+	if err != nil {
+		return nil, err
+	}
+	changes, _, ok := s.changes(op, given(facts))
+	if !ok {
+		return nil, errAnswer
+	}
+	return changes, nil
+}
+
+func given(texts []*string) []fact {
+	facts := make([]fact, len(texts))
+	for i, t := range texts {
+		if t != nil {
+			facts[i] = fact{*t, true}
+		}
+	}
+	return facts
+}

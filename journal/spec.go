@@ -1,0 +1,184 @@
+package journal
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgbell/pgbell/journal/scope"
+)
+
+// version is that of pgbell.schema_version(): which facts there are, and how they are
+// recorded.
+const version = 1
+
+// spec is a feed's definition at a time: what the facts mean that were recorded under
+// it. It is not changed once made.
+type spec struct {
+	templates  []scope.Template // of all scopes, for resets
+	scopes     []template
+	everyone   bool  // may hear
+	audience   []int // fields of owners
+	key        []member
+	payload    []member
+	kinds      []string // of the fields that are recorded of a row
+	changed    int      // how many columns an update's facts may name as changed
+	deferrable bool     // two rows may have the same key for a while
+}
+
+// template is a scope template, and the fields that its columns are.
+type template struct {
+	scope.Template
+	fields []int
+}
+
+// member is a column that becomes a member of a JSON object.
+type member struct {
+	name string // as JSON
+	json int    // field that is its JSON; -1: there is none
+	text int    // field that is its text, of which JSON can be made; -1: there is none
+}
+
+// wireSpec is a spec as pgbell.define writes it.
+type wireSpec struct {
+	Version    int         `json:"version"`
+	Scopes     []string    `json:"scopes"`
+	Audience   *[]string   `json:"audience"`
+	Key        []string    `json:"key"`
+	Payload    []string    `json:"payload"`
+	Fields     [][2]string `json:"fields"` // name and kind
+	Columns    int         `json:"columns"`
+	Deferrable bool        `json:"deferrable"`
+}
+
+// parseSpec reads the text of a definition.
+func parseSpec(text []byte) (*spec, error) {
+	var wire wireSpec
+	if err := json.Unmarshal(text, &wire); err != nil {
+		return nil, fmt.Errorf("definition of a feed: %w", err)
+	}
+	if wire.Version != version {
+		return nil, fmt.Errorf("definition of a feed: version %d: %w", wire.Version, ErrVersion)
+	}
+	s := &spec{everyone: wire.Audience == nil, changed: wire.Columns, deferrable: wire.Deferrable}
+	for _, f := range wire.Fields {
+		s.kinds = append(s.kinds, f[1])
+	}
+	// field returns the number of the field that has a column in one of these kinds.
+	field := func(column string, kinds ...string) int {
+		return slices.IndexFunc(wire.Fields, func(f [2]string) bool { return f[0] == column && slices.Contains(kinds, f[1]) })
+	}
+	var err error
+	if s.templates, err = scope.ParseAll(wire.Scopes); err != nil {
+		return nil, fmt.Errorf("definition of a feed: %w", err)
+	}
+	for _, t := range s.templates {
+		made := template{Template: t}
+		for _, column := range t.Columns() {
+			made.fields = append(made.fields, field(column, textKinds...))
+		}
+		if slices.Contains(made.fields, -1) {
+			return nil, errMissingField
+		}
+		s.scopes = append(s.scopes, made)
+	}
+	if wire.Audience != nil {
+		for _, column := range *wire.Audience {
+			owner := field(column, kindList)
+			if owner < 0 {
+				owner = field(column, textKinds...)
+			}
+			if owner < 0 {
+				return nil, errMissingField
+			}
+			s.audience = append(s.audience, owner)
+		}
+	}
+	for i, columns := range [][]string{wire.Key, wire.Payload} {
+		for _, column := range columns {
+			m := member{name: string(quoted(nil, column)), json: field(column, kindJSON), text: -1}
+			if i == 0 { // a key has no column that is left out
+				m.text = field(column, textKinds...)
+			}
+			if m.json < 0 && m.text < 0 {
+				return nil, errMissingField
+			}
+			if i == 0 {
+				s.key = append(s.key, m)
+			} else {
+				s.payload = append(s.payload, m)
+			}
+		}
+	}
+	return s, nil
+}
+
+var errMissingField = fmt.Errorf("definition of a feed: a column is not among its fields")
+
+// ErrVersion says that the schema in the database is of another version than this
+// program reads.
+var ErrVersion = fmt.Errorf("this pgbell reads version %d of its schema: run pgbell migrate with the newer one of the two, and upgrade the other", version)
+
+// Definitions knows what the facts in a journal mean. The zero value knows nothing
+// yet. All methods may be called from any goroutine.
+type Definitions struct {
+	mu    sync.RWMutex
+	specs map[int32]*spec
+}
+
+// Load reads all definitions that db has, once it has checked that its schema is of the
+// version that this program reads.
+func (d *Definitions) Load(ctx context.Context, db Querier) error {
+	rows, err := db.Query(ctx, "select pgbell.schema_version(), null::integer, null::text union all select null, id, spec::text from pgbell.definition")
+	if err != nil {
+		return err
+	}
+	specs := map[int32]*spec{}
+	var (
+		schema, id *int32
+		text       []byte
+	)
+	_, err = pgx.ForEachRow(rows, []any{&schema, &id, &text}, func() error {
+		if schema != nil {
+			if *schema != version {
+				return fmt.Errorf("schema pgbell is of version %d: %w", *schema, ErrVersion)
+			}
+			return nil
+		}
+		s, err := parseSpec(text)
+		specs[*id] = s
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.specs = specs
+	return nil
+}
+
+// learn adds a definition that came with a record of the journal.
+func (d *Definitions) learn(id int32, text []byte) error {
+	s, err := parseSpec(text)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.specs == nil {
+		d.specs = map[int32]*spec{}
+	}
+	d.specs[id] = s
+	return nil
+}
+
+func (d *Definitions) get(id int32) *spec {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.specs[id]
+}
