@@ -98,10 +98,7 @@ func (c *socket) open(w http.ResponseWriter, r *http.Request, by time.Time) erro
 	}
 	c.conn = bare(conn)
 	c.noise = buf.Reader.Buffered()
-	if err := c.limit(by); err != nil {
-		return err
-	}
-	return c.write(head(w.Header(), r))
+	return c.write(head(w.Header(), r), by)
 }
 
 // framing are headers that net/http would not have taken over as they are.
@@ -127,7 +124,8 @@ func head(header http.Header, r *http.Request) []byte {
 	return b.Bytes()
 }
 
-// limit leaves a deadline that is good enough: to set one costs.
+// limit sets the deadline of a write, or leaves one that is good enough: to set one
+// costs.
 func (c *socket) limit(by time.Time) error {
 	if !c.writeBy.After(by) && by.Sub(c.writeBy) <= time.Until(by)/8 {
 		return nil
@@ -136,7 +134,10 @@ func (c *socket) limit(by time.Time) error {
 	return c.conn.SetWriteDeadline(by)
 }
 
-func (c *socket) write(b []byte) error {
+func (c *socket) write(b []byte, by time.Time) error {
+	if err := c.limit(by); err != nil {
+		return err
+	}
 	if c.broken { // perhaps amid a frame
 		return net.ErrClosed
 	}

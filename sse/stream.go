@@ -218,9 +218,7 @@ func (s *stream) close(reason string) {
 	if err := b.close(reason); err != nil { // a string: it can't
 		panic(err)
 	}
-	if s.wire.limit(time.Now().Add(time.Second)) == nil {
-		_ = s.wire.write(b.bytes())
-	}
+	_ = s.wire.write(b.bytes(), time.Now().Add(time.Second))
 }
 
 // end has the stream end, if nothing else has before. It may be called by anyone.
@@ -341,20 +339,12 @@ func (s *stream) writeUnsent() error {
 }
 
 func (s *stream) writeBytes(b []byte, events int) error {
-	err := s.limitWrite()
-	if err == nil {
-		err = s.wire.write(b)
-	}
-	if err != nil {
+	by := time.Now().Add(s.h.cfg.WriteTimeout)
+	if err := s.wire.write(b, earlier(by, s.req.id.Expires)); err != nil {
 		return s.unwritten(err)
 	}
 	s.h.frames.Add(uint64(events))
 	return nil
-}
-
-func (s *stream) limitWrite() error {
-	by := time.Now().Add(s.h.cfg.WriteTimeout)
-	return s.wire.limit(earlier(by, s.req.id.Expires))
 }
 
 // unwritten returns why a write failed.

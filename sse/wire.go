@@ -15,12 +15,9 @@ type wire interface {
 	// sent; any other error comes again with the first write.
 	open(w http.ResponseWriter, r *http.Request, by time.Time) error
 
-	// limit has the next write fail by then, and at most an eighth of that time
-	// sooner.
-	limit(by time.Time) error
-
-	// write sends b. It fails with os.ErrDeadlineExceeded if that takes too long.
-	write(b []byte) error
+	// write sends b. It fails with os.ErrDeadlineExceeded if that is not done by then;
+	// it may do so sooner, by at most an eighth of the time that was left.
+	write(b []byte, by time.Time) error
 
 	// wait returns once wake was called since the last wait, at until, or sooner. It
 	// does not wait if until has passed; the zero until is never. An error says that
@@ -33,7 +30,7 @@ type wire interface {
 
 	// lend lets others serve the stream while it waits, if the wire has such, rather
 	// than return from wait at each wake. They call send and settle, from where
-	// limit and write must not be called.
+	// write must not be called.
 	lend(s served)
 
 	// send writes as much of b as there is room for, and does not block.
@@ -78,7 +75,6 @@ type response struct {
 	w     http.ResponseWriter
 	rc    *http.ResponseController
 	ctx   context.Context // done when the client is gone
-	by    time.Time       // the deadline of the next write
 	woken chan struct{}
 	due   *time.Timer
 }
@@ -97,18 +93,16 @@ func (c *response) open(w http.ResponseWriter, r *http.Request, by time.Time) er
 	return c.rc.Flush()
 }
 
-func (c *response) limit(by time.Time) error {
-	c.by = by
-	return c.rc.SetWriteDeadline(by)
-}
-
-func (c *response) write(b []byte) error {
+func (c *response) write(b []byte, by time.Time) error {
+	if err := c.rc.SetWriteDeadline(by); err != nil {
+		return err
+	}
 	_, err := c.w.Write(b)
 	if err == nil {
 		err = c.rc.Flush()
 	}
 	if err != nil {
-		if !time.Now().Before(c.by) { // HTTP/2 says otherwise
+		if !time.Now().Before(by) { // HTTP/2 says otherwise
 			err = os.ErrDeadlineExceeded
 		}
 		return err
