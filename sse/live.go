@@ -76,7 +76,7 @@ func (s *stream) live() error {
 
 // serve writes what is queued in live's stead, while that waits. What is out of the
 // ordinary is left to it, and what there is no room for.
-func (s *stream) serve() (l outcome) {
+func (s *stream) serve(t turn) (l outcome) {
 	defer func() {
 		if p := recover(); p != nil {
 			var end error
@@ -100,14 +100,14 @@ func (s *stream) serve() (l outcome) {
 		panic(err)
 	}
 	if !b.empty() {
-		if n := s.wire.send(b.bytes()); n < len(b.bytes()) {
+		if n := t.send(b.bytes()); n < len(b.bytes()) {
 			s.unsent, s.unsentEvents = bytes.Clone(b.bytes()[n:]), b.events
 			return other
 		}
 	}
 	s.h.frames.Add(uint64(b.events))
 	if w.events {
-		s.wire.settle(now.Add(settle))
+		t.settle(now.Add(settle))
 	}
 	if !w.all {
 		return more

@@ -36,7 +36,7 @@ type socket struct {
 
 	writer   *writer
 	lent     served     // nil: nobody else may serve the stream
-	turn     sync.Mutex // held by who serves it
+	turn     sync.Mutex // held by the goroutine that serves it
 	settleAt time.Time  // of the writer; zero: it need not look again
 
 	readBy  time.Time // the deadlines that were set; zero for none
@@ -63,8 +63,19 @@ const (
 // served is a stream as its writer knows it.
 type served interface {
 	// serve does what there is to do, without blocking, and says what is left.
-	serve() outcome
+	serve(turn) outcome
 }
+
+// turn is a writer's turn at a stream. What it can do is all that may be done in one.
+type turn struct{ c *socket }
+
+// send writes as much of b as there is room for. An error comes again with the
+// next write.
+func (t turn) send(b []byte) (n int) { return t.c.conn.(sender).send(b) }
+
+// settle has the stream woken at that time, or a little later, unless it is called
+// again before.
+func (t turn) settle(at time.Time) { t.c.writer.settle(t.c, at) }
 
 // outcome is what is left to do for a stream that was served.
 type outcome int
@@ -220,10 +231,6 @@ func (c *socket) lend(s served) {
 	}
 }
 
-func (c *socket) send(b []byte) int { return c.conn.(sender).send(b) }
-
-func (c *socket) settle(at time.Time) { c.writer.settle(c, at) }
-
 // serve is the writer's turn.
 func (c *socket) serve() {
 	c.turn.Lock()
@@ -232,7 +239,7 @@ func (c *socket) serve() {
 		return // the stream's goroutine goes on
 	}
 	for {
-		switch c.lent.serve() {
+		switch c.lent.serve(turn{c}) {
 		case nothing:
 			if c.state.CompareAndSwap(isServed, isWaiting) {
 				return

@@ -28,17 +28,9 @@ type wire interface {
 	// not block.
 	wake()
 
-	// lend lets others serve the stream while it waits, if the wire has such, rather
-	// than return from wait at each wake. They call send and settle, from where
-	// write must not be called.
+	// lend lets a writer serve the stream while it waits, if the wire has one, rather
+	// than return from wait at each wake.
 	lend(s served)
-
-	// send writes as much of b as there is room for, and does not block.
-	send(b []byte) (n int)
-
-	// settle has the stream woken at that time, or a little later, unless it is called
-	// again before.
-	settle(at time.Time)
 
 	// context is what is asked on behalf of the stream in. It need not be done when
 	// the client is gone.
@@ -139,10 +131,8 @@ func (c *response) wake() {
 	}
 }
 
-// Nobody else may write to a ResponseWriter.
-func (c *response) lend(served)      {}
-func (c *response) send([]byte) int  { return 0 }
-func (c *response) settle(time.Time) {}
+// lend does nothing: a ResponseWriter is for one goroutine alone.
+func (c *response) lend(served) {}
 
 func (c *response) context() context.Context { return c.ctx }
 

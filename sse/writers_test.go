@@ -98,7 +98,7 @@ type turns struct {
 	answers []func() outcome
 }
 
-func (s *turns) serve() outcome {
+func (s *turns) serve(turn) outcome {
 	s.n++
 	return s.answers[s.n-1]()
 }
