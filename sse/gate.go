@@ -104,7 +104,7 @@ func (g *gate) close(over time.Duration) {
 	g.over = over
 	close(g.closed)
 	for s := range g.open {
-		s.wire.wake()
+		s.wire.Wake()
 	}
 	if len(g.open) == 0 {
 		close(g.empty)

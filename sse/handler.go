@@ -14,6 +14,7 @@ import (
 
 	"github.com/pgbell/pgbell/bus"
 	"github.com/pgbell/pgbell/journal"
+	"github.com/pgbell/pgbell/sse/internal/wire"
 )
 
 // AuthenticateFunc says who asks. An error refuses the request with 401, or with 503
@@ -74,7 +75,7 @@ type Handler struct {
 	log    *slog.Logger
 	router *mux.Router
 
-	writers *writers
+	writers *wire.Writers // nil: no stream takes over its connection
 
 	// They make the encoded that all streams share: the second on a stack of its own.
 	encode, encodeAside func(*bus.ChangeEvent) any
@@ -98,7 +99,10 @@ func NewHandler(b *bus.Bus, cfg Config) (*Handler, error) {
 	}
 	h := &Handler{
 		bus: b, cfg: cfg, log: cfg.Logger, router: mux.NewRouter(),
-		gate: newGate(), rate: rate{perSecond: cfg.StreamRate}, refused: newRefusals(), writers: newWriters(),
+		gate: newGate(), rate: rate{perSecond: cfg.StreamRate}, refused: newRefusals(),
+	}
+	if cfg.Hijack {
+		h.writers = wire.NewWriters()
 	}
 	h.encode = func(e *bus.ChangeEvent) any { return h.encodeShared(e) }
 	h.encodeAside = func(e *bus.ChangeEvent) (frame any) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pgbell/pgbell/bus"
+	"github.com/pgbell/pgbell/sse/internal/wire"
 )
 
 const (
@@ -19,7 +20,7 @@ const (
 	// first of them: settle later the position is likely to cover them all. So long
 	// that a stream with several events a second moves its client's id with them, and
 	// not in a write of its own.
-	settle = 500 * time.Millisecond
+	settle = wire.SettleAfter
 )
 
 func retryAfter() time.Duration { return retryLeast + mathrand.N(retryMost-retryLeast) }
@@ -44,7 +45,7 @@ func (s *stream) awaitReady() error {
 // live writes what the subscription gets.
 func (s *stream) live() error {
 	if s.burst == nil {
-		s.wire.lend(s)
+		s.wire.Lend(s)
 	}
 	var settled time.Time
 	for {
@@ -64,7 +65,7 @@ func (s *stream) live() error {
 		} else if !now.Before(settled) {
 			settled = time.Time{}
 		}
-		look := longAgo
+		look := now
 		if w.all {
 			look = s.nextLook(settled)
 		}
@@ -74,15 +75,15 @@ func (s *stream) live() error {
 	}
 }
 
-// serve writes what is queued in live's stead, while that waits. What is out of the
+// Serve writes what is queued in live's stead, while that waits. What is out of the
 // ordinary is left to it, and what there is no room for.
-func (s *stream) serve(t turn) (l outcome) {
+func (s *stream) Serve(t wire.Turn) (l wire.Outcome) {
 	defer func() {
 		if p := recover(); p != nil {
 			var end error
 			s.survive(&end, p)
 			s.cause.CompareAndSwap(nil, &end)
-			l = other
+			l = wire.HandBack
 		}
 	}()
 	now := time.Now()
@@ -90,7 +91,7 @@ func (s *stream) serve(t turn) (l outcome) {
 	case s.cause.Load() != nil, s.sub.Ended(), s.req.id.expired(now), s.h.gate.draining(), s.beat, s.stopping, !s.stopAt.IsZero(),
 		s.h.cfg.Authorize != nil && !now.Before(s.askAt),
 		len(s.held) > 0, s.seam.seen != nil, len(s.unsent) > 0:
-		return other
+		return wire.HandBack
 	}
 	b := takeFrames()
 	defer b.free()
@@ -100,19 +101,19 @@ func (s *stream) serve(t turn) (l outcome) {
 		panic(err)
 	}
 	if !b.empty() {
-		if n := t.send(b.bytes()); n < len(b.bytes()) {
+		if n := t.Send(b.bytes()); n < len(b.bytes()) {
 			s.unsent, s.unsentEvents = bytes.Clone(b.bytes()[n:]), b.events
-			return other
+			return wire.HandBack
 		}
 	}
 	s.h.frames.Add(uint64(b.events))
 	if w.events {
-		t.settle(now.Add(settle))
+		t.Settle(now.Add(settle))
 	}
 	if !w.all {
-		return more
+		return wire.More
 	}
-	return nothing
+	return wire.Done
 }
 
 // nextLook returns when live has to look again, though nothing wakes it.

@@ -174,7 +174,7 @@ func (s *stream) join(r *journal.Replay) {
 
 // writeWhile is write, unless the stream is over or no longer allowed.
 func (s *stream) writeWhile(b *frames) error {
-	if err := s.pause(longAgo); err != nil {
+	if err := s.pause(time.Now()); err != nil {
 		return err
 	}
 	if err := s.permitted(); err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pgbell/pgbell/bus"
 	"github.com/pgbell/pgbell/journal"
+	"github.com/pgbell/pgbell/sse/internal/wire"
 )
 
 // Why a stream ends, besides its client going away.
@@ -46,7 +47,7 @@ func final(end error) (reason string, ok bool) {
 // stream is one answer to GET /events. There may be tens of thousands.
 type stream struct {
 	h       *Handler
-	wire    wire
+	wire    wire.Wire
 	server  *http.Server // that ends it when it shuts down; nil for one that waits for it
 	req     request
 	sub     *bus.Subscription
@@ -72,12 +73,12 @@ type stream struct {
 // problem means that nothing was written.
 func (h *Handler) stream(w http.ResponseWriter, r *http.Request, req request) *problem {
 	req.id.UserID = strings.Clone(req.id.UserID) // it may be part of something large
-	s := &stream{h: h, wire: h.newWire(w, r), req: req, session: rand.Text()}
+	to, hijacks := wire.New(w, r, h.writers)
+	s := &stream{h: h, wire: to, req: req, session: rand.Text()}
 	if req.window+req.spread > 0 {
 		s.burst = &burst{window: req.window, spread: req.spread}
 	}
-	_, hijack := s.wire.(*socket)
-	if hijack {
+	if hijacks {
 		s.server, _ = r.Context().Value(http.ServerContextKey).(*http.Server)
 	}
 	in, full := h.gate.enter(&h.cfg, s)
@@ -91,7 +92,7 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, req request) *p
 	now := time.Now()
 	s.sub = h.bus.Subscribe(req.scopes, bus.Options{
 		Connection: &bus.Connection{SessionID: s.session, UserID: req.id.UserID, ConnectedAt: now.UTC()},
-		Wake:       s.wire.wake,
+		Wake:       s.wire.Wake,
 	})
 	s.askAt = now // who was disconnected after the request was allowed, but before Subscribe, was not found
 	s.beatAt = now.Add(h.beatAfter())
@@ -101,7 +102,7 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, req request) *p
 		h.log.Error("response can't be streamed: a middleware hides Flush or SetWriteDeadline, see http.ResponseController", "err", err)
 		return cannotStream.problem("This server can't stream: see its log.")
 	}
-	if hijack {
+	if hijacks {
 		go s.start(true) // net/http's goroutine has a large stack, which would stay
 	} else {
 		s.start(false)
@@ -120,8 +121,8 @@ func (s *stream) open(w http.ResponseWriter, r *http.Request) error {
 	for name, value := range streamHeaders {
 		w.Header().Set(name, value)
 	}
-	err := s.wire.open(w, r, time.Now().Add(s.h.cfg.WriteTimeout))
-	if unsupported(err) {
+	err := s.wire.Open(w, r, time.Now().Add(s.h.cfg.WriteTimeout))
+	if errors.Is(err, http.ErrNotSupported) {
 		for name := range streamHeaders {
 			w.Header().Del(name)
 		}
@@ -202,7 +203,7 @@ func (s *stream) finish(end error) {
 	if reason, ok := final(end); ok {
 		s.close(reason)
 	}
-	s.wire.finish(time.Now().Add(s.h.cfg.WriteTimeout))
+	s.wire.Finish(time.Now().Add(s.h.cfg.WriteTimeout))
 	if end == errSlow {
 		s.h.cut.Add(1)
 		s.h.log.Warn("slow client cut", "session", s.session, "after", s.h.cfg.WriteTimeout)
@@ -218,13 +219,13 @@ func (s *stream) close(reason string) {
 	if err := b.close(reason); err != nil { // a string: it can't
 		panic(err)
 	}
-	_ = s.wire.write(b.bytes(), time.Now().Add(time.Second))
+	_ = s.wire.Write(b.bytes(), time.Now().Add(time.Second))
 }
 
 // end has the stream end, if nothing else has before. It may be called by anyone.
 func (s *stream) end(cause error) {
 	s.cause.CompareAndSwap(nil, &cause)
-	s.wire.wake()
+	s.wire.Wake()
 }
 
 // pause waits until the stream is woken, until look, or until something else is due
@@ -236,7 +237,7 @@ func (s *stream) pause(look time.Time) error {
 	if !s.stopping {
 		until = earlier(until, s.stopAt)
 	}
-	if err := s.wire.wait(until); err != nil {
+	if err := s.wire.Wait(until); err != nil {
 		return err
 	}
 	if err := s.writeUnsent(); err != nil {
@@ -283,11 +284,11 @@ func (s *stream) over() error {
 // is done. It returns after f has. So no question makes the stack of a stream grow,
 // which would stay, and a client that leaves is noticed while there is no answer.
 func (s *stream) call(limit time.Duration, f func(context.Context)) error {
-	ctx, cancel := context.WithTimeout(s.wire.context(), limit)
+	ctx, cancel := context.WithTimeout(s.wire.Context(), limit)
 	defer cancel()
 	done := make(chan struct{})
 	go func() {
-		defer s.wire.wake()
+		defer s.wire.Wake()
 		defer close(done)
 		defer func() {
 			if p := recover(); p != nil {
@@ -340,7 +341,7 @@ func (s *stream) writeUnsent() error {
 
 func (s *stream) writeBytes(b []byte, events int) error {
 	by := time.Now().Add(s.h.cfg.WriteTimeout)
-	if err := s.wire.write(b, earlier(by, s.req.id.Expires)); err != nil {
+	if err := s.wire.Write(b, earlier(by, s.req.id.Expires)); err != nil {
 		return s.unwritten(err)
 	}
 	s.h.frames.Add(uint64(events))

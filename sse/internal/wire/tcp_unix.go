@@ -1,6 +1,6 @@
 //go:build unix
 
-package sse
+package wire
 
 import (
 	"io"
@@ -62,7 +62,7 @@ func bare(conn net.Conn) endpoint {
 func (t *tcp) Read(b []byte) (int, error) {
 	t.into = b
 	now := time.Now()
-	if t.look = !t.interrupted || now.Sub(t.looked) >= settle; t.look {
+	if t.look = !t.interrupted || now.Sub(t.looked) >= SettleAfter; t.look {
 		t.looked = now
 	}
 	err := t.raw.Read(t.receive)
