@@ -2,7 +2,6 @@ package sse
 
 import (
 	"bytes"
-	mathrand "math/rand/v2"
 	"slices"
 	"time"
 
@@ -10,37 +9,11 @@ import (
 	"github.com/pgbell/pgbell/sse/internal/wire"
 )
 
-const (
-	retryLeast = 2 * time.Second // of the time after which a client comes back
-	retryMost  = 5 * time.Second
-
-	readyPoll = 100 * time.Millisecond // how often a stream that waits looks whether the database is heard
-
-	// The bus's position moves after the events of a batch, a stream wakes with the
-	// first of them: settle later the position is likely to cover them all. So long
-	// that a stream with several events a second moves its client's id with them, and
-	// not in a write of its own.
-	settle = wire.SettleAfter
-)
-
-func retryAfter() time.Duration { return retryLeast + mathrand.N(retryMost-retryLeast) }
-
-// awaitReady returns once the database is heard: from the bus's position on, all
-// is sure to come.
-func (s *stream) awaitReady() error {
-	b := takeFrames()
-	defer b.free()
-	b.retry(retryAfter())
-	if err := s.write(b); err != nil {
-		return err
-	}
-	for s.h.hears() != nil {
-		if err := s.hold(readyPoll); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+// The bus's position moves after the events of a batch, a stream wakes with the
+// first of them: settle later the position is likely to cover them all. So long
+// that a stream with several events a second moves its client's id with them, and
+// not in a write of its own.
+const settle = wire.SettleAfter
 
 // live writes what the subscription gets.
 func (s *stream) live() error {
