@@ -58,7 +58,7 @@ func HeaderAuth(header string, trusted []netip.Prefix) AuthenticateFunc {
 	header = http.CanonicalHeaderKey(header)
 	return func(r *http.Request) (Identity, error) {
 		values := r.Header[header]
-		if len(values) == 0 || !fromOneOf(trusted, r.RemoteAddr) {
+		if len(values) == 0 || !isIn(trusted, peerAddr(r)) {
 			return Identity{}, nil
 		}
 		if len(values) > 1 {
@@ -66,17 +66,6 @@ func HeaderAuth(header string, trusted []netip.Prefix) AuthenticateFunc {
 		}
 		return Identity{UserID: values[0]}, nil
 	}
-}
-
-// fromOneOf says whether the peer's address, with a port, is in one of prefixes.
-func fromOneOf(prefixes []netip.Prefix, remote string) bool {
-	peer, err := netip.ParseAddrPort(remote)
-	if err != nil { // a Unix socket, say: nothing that a prefix could name
-		return false
-	}
-	// A dual-stack listener sees IPv4 peers as ::ffff:10.0.0.1, and Contains is
-	// false for an address with a zone.
-	return isIn(prefixes, peer.Addr().Unmap().WithZone(""))
 }
 
 // Identify says who asks, for a route that stands beside the handler's own: it
@@ -98,12 +87,12 @@ func (h *Handler) Identify(r *http.Request, named bool) (Identity, error) {
 
 // Refuse answers r with what Identify found wrong, as a stream would be refused.
 func (h *Handler) Refuse(w http.ResponseWriter, r *http.Request, err error) {
-	h.log.Debug("credentials refused", "err", err)
-	h.refuse(w, r, unknown(err))
+	h.refuse(w, r, h.unknown(err))
 }
 
 // unknown is the refusal for an error of authentication.
-func unknown(err error) *problem {
+func (h *Handler) unknown(err error) *problem {
+	h.log.Debug("credentials refused", "err", err)
 	if errors.Is(err, ErrUnavailable) {
 		return noAuthentication.problem("Who asks can't be told at the moment.")
 	}

@@ -15,33 +15,27 @@ type refusal struct {
 	header map[string]string
 }
 
-// retrySoon is what a refusal for the moment asks for, in seconds.
-const retrySoon = "5"
-
 var (
+	retrySoon = map[string]string{"Retry-After": "5"} // seconds: the refusal is for the moment
+
 	methodNotAllowed = &refusal{"method-not-allowed", "Method not allowed", http.StatusMethodNotAllowed,
 		map[string]string{"Allow": http.MethodGet}}
 	// EventSource can't follow a challenge, but RFC 9110 asks for one, and Bearer is
 	// the one for which no browser opens a dialog.
 	badCredentials = &refusal{"bad-credentials", "No or bad credentials", http.StatusUnauthorized,
 		map[string]string{"WWW-Authenticate": `Bearer realm="pgbell"`}}
-	noAuthentication = &refusal{"authentication-unavailable", "Can't tell who asks", http.StatusServiceUnavailable,
-		map[string]string{"Retry-After": retrySoon}}
-	badRequest    = &refusal{"bad-request", "Query can't be read", http.StatusBadRequest, nil}
-	noScope       = &refusal{"no-scope", "No scope", http.StatusBadRequest, nil}
-	badScope      = &refusal{"bad-scope", "Bad scope", http.StatusBadRequest, nil}
-	tooManyScopes = &refusal{"too-many-scopes", "Too many scopes", http.StatusBadRequest, nil}
-	badCursor     = &refusal{"bad-cursor", "Malformed cursor", http.StatusBadRequest, nil}
-	notAllowed    = &refusal{"scope-not-allowed", "Scope not allowed", http.StatusForbidden, nil}
-	notAuthorized = &refusal{"authorization-unavailable", "Can't tell whether the scope is allowed", http.StatusServiceUnavailable,
-		map[string]string{"Retry-After": retrySoon}}
-	tooManyStreams = &refusal{"too-many-streams", "Too many streams", http.StatusServiceUnavailable,
-		map[string]string{"Retry-After": retrySoon}}
-	tooManyOfUser = &refusal{"too-many-streams-of-user", "Too many streams of one user", http.StatusTooManyRequests,
-		map[string]string{"Retry-After": retrySoon}}
-	tooFast = &refusal{"too-fast", "Too many new streams", http.StatusTooManyRequests,
-		map[string]string{"Retry-After": retrySoon}}
-	cannotStream = &refusal{"cannot-stream", "Can't stream", http.StatusInternalServerError, nil}
+	noAuthentication = &refusal{"authentication-unavailable", "Can't tell who asks", http.StatusServiceUnavailable, retrySoon}
+	badRequest       = &refusal{"bad-request", "Query can't be read", http.StatusBadRequest, nil}
+	noScope          = &refusal{"no-scope", "No scope", http.StatusBadRequest, nil}
+	badScope         = &refusal{"bad-scope", "Bad scope", http.StatusBadRequest, nil}
+	tooManyScopes    = &refusal{"too-many-scopes", "Too many scopes", http.StatusBadRequest, nil}
+	badCursor        = &refusal{"bad-cursor", "Malformed cursor", http.StatusBadRequest, nil}
+	notAllowed       = &refusal{"scope-not-allowed", "Scope not allowed", http.StatusForbidden, nil}
+	notAuthorized    = &refusal{"authorization-unavailable", "Can't tell whether the scope is allowed", http.StatusServiceUnavailable, retrySoon}
+	tooManyStreams   = &refusal{"too-many-streams", "Too many streams", http.StatusServiceUnavailable, retrySoon}
+	tooManyOfUser    = &refusal{"too-many-streams-of-user", "Too many streams of one user", http.StatusTooManyRequests, retrySoon}
+	tooFast          = &refusal{"too-fast", "Too many new streams", http.StatusTooManyRequests, retrySoon}
+	cannotStream     = &refusal{"cannot-stream", "Can't stream", http.StatusInternalServerError, nil}
 
 	allRefusals = []*refusal{
 		methodNotAllowed, badCredentials, noAuthentication, badRequest, noScope, badScope, tooManyScopes, badCursor,
@@ -71,12 +65,6 @@ func (why *refusal) problem(detail string) *problem {
 	}
 }
 
-// about names the scope that p is about.
-func (p *problem) about(scope string) *problem {
-	p.Scope = scope
-	return p
-}
-
 // refuse answers with p. Nothing may have been written before.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, p *problem) {
 	h.refused.add(p.why.name)
@@ -85,14 +73,10 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, p *problem) {
 	if err != nil { // strings and a number: it can't
 		panic(err)
 	}
-	header := w.Header()
 	for name, value := range p.why.header {
-		header.Set(name, value)
+		w.Header().Set(name, value)
 	}
-	header.Set("Content-Type", "application/problem+json")
-	header.Set("Cache-Control", "no-store")
-	w.WriteHeader(p.Status)
-	w.Write(append(body, '\n')) //nolint:errcheck // the client's loss
+	reply(w, p.Status, "application/problem+json", string(body))
 }
 
 // refusals counts refusals by name.

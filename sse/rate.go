@@ -3,6 +3,7 @@ package sse
 import (
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -63,27 +64,32 @@ func (r *rate) allow(addr netip.Addr) bool {
 // trusted the last address in X-Forwarded-For that is none. What comes before that
 // one the client may have made up. The zero Addr where there is none to tell.
 func clientAddr(r *http.Request, trusted []netip.Prefix) netip.Addr {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil { // a Unix socket, say
-		return netip.Addr{}
-	}
-	addr := peer.Addr().Unmap().WithZone("")
+	addr := peerAddr(r)
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for i := len(hops) - 1; i >= 0 && isIn(trusted, addr); i-- {
 		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
 		if err != nil {
 			break
 		}
-		addr = hop.Unmap().WithZone("")
+		addr = bare(hop)
 	}
 	return addr
 }
 
-func isIn(prefixes []netip.Prefix, addr netip.Addr) bool {
-	for _, prefix := range prefixes {
-		if prefix.Contains(addr) {
-			return true
-		}
+// peerAddr returns the address at the other end of the connection: the zero Addr,
+// which no prefix contains, where there is none, as with a Unix socket.
+func peerAddr(r *http.Request) netip.Addr {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
 	}
-	return false
+	return bare(peer.Addr())
+}
+
+// bare returns addr as prefixes know it: a dual-stack listener sees IPv4 peers as
+// ::ffff:10.0.0.1, and Contains is false for an address with a zone.
+func bare(addr netip.Addr) netip.Addr { return addr.Unmap().WithZone("") }
+
+func isIn(prefixes []netip.Prefix, addr netip.Addr) bool {
+	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
