@@ -2,9 +2,8 @@ package sse
 
 import (
 	"encoding/json"
-	"maps"
 	"net/http"
-	"sync"
+	"sync/atomic"
 )
 
 // refusal is one reason for not answering a request.
@@ -67,7 +66,7 @@ func (why *refusal) problem(detail string) *problem {
 
 // refuse answers with p. Nothing may have been written before.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, p *problem) {
-	h.refused.add(p.why.name)
+	h.refused[p.why.name].Add(1)
 	h.log.Debug("request refused", "path", r.URL.Path, "reason", p.why.name, "status", p.Status)
 	body, err := json.Marshal(p)
 	if err != nil { // strings and a number: it can't
@@ -80,30 +79,22 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, p *problem) {
 }
 
 // refusals counts refusals by name.
-type refusals struct {
-	mu sync.Mutex
-	by map[string]uint64
-}
+type refusals map[string]*atomic.Uint64
 
-// newRefusals has all reasons at 0: of a counter that begins at 1 nobody can tell
-// that it grew.
+// newRefusals returns counters of all reasons, at 0: a monitor can't see that a counter
+// grew which begins at 1.
 func newRefusals() refusals {
-	by := make(map[string]uint64, len(allRefusals))
+	c := make(refusals, len(allRefusals))
 	for _, why := range allRefusals {
-		by[why.name] = 0
+		c[why.name] = new(atomic.Uint64)
 	}
-	return refusals{by: by}
+	return c
 }
 
-func (c *refusals) add(name string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.by[name]++
-}
-
-// counts returns a copy.
-func (c *refusals) counts() map[string]uint64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return maps.Clone(c.by)
+func (c refusals) counts() map[string]uint64 {
+	counts := make(map[string]uint64, len(c))
+	for name, n := range c {
+		counts[name] = n.Load()
+	}
+	return counts
 }
