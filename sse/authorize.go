@@ -10,8 +10,8 @@ import (
 	"github.com/pgbell/pgbell/journal"
 )
 
-// ByScopes is the AuthorizeFunc that allows what the identity's Scopes name, and
-// nothing to one that has none.
+// ByScopes is the AuthorizeFunc that allows what the identity's Scopes name: nothing
+// if there are none.
 func ByScopes(_ context.Context, id Identity, scope string) (bool, error) {
 	for _, pattern := range id.Scopes {
 		begin, open := strings.CutSuffix(pattern, "*")
@@ -28,7 +28,7 @@ var (
 	errUnsure  = errors.New("whether it is still allowed could not be told")
 )
 
-// askTimeout is how long one look at the permission of a live stream may take.
+// askTimeout is how long the AuthorizeFunc may take for all scopes of a live stream.
 const askTimeout = 5 * time.Second
 
 // refuses returns the first of scopes that id may not subscribe to, "" if there is
@@ -46,8 +46,8 @@ func (h *Handler) refuses(ctx context.Context, id Identity, scopes []string) (sc
 	return "", nil
 }
 
-// askAfter returns the time until a stream's permission is looked at again: not the
-// same for all.
+// askAfter returns the time until a stream's permission is asked for again: not the
+// same for all streams.
 func (h *Handler) askAfter() time.Duration { return h.cfg.Recheck - mathrand.N(h.cfg.Recheck/4+1) }
 
 // permitted returns nil once it is certain that the stream may go on: at once,

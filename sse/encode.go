@@ -27,7 +27,7 @@ type encoded struct {
 // span is what lies between two offsets.
 type span struct{ from, to int }
 
-// frame returns what d is on a stream, to be added to b.
+// frame returns the frame of d, to be added to b.
 func (h *Handler) frame(b *frames, d *bus.Delivery) *encoded {
 	if b.roomy {
 		return d.Memo(h.encode).(*encoded)
@@ -61,7 +61,7 @@ func (f *encoded) add(b *frames, id string) {
 	b.events++
 }
 
-// addEvent adds e, which stands for so many, or a reset if it can't be written.
+// addEvent adds e, which stands for so many events, or a reset if e can't be written.
 func (h *Handler) addEvent(b *frames, id string, e *bus.ChangeEvent, stands int) {
 	err := b.event(id, e, stands)
 	if err == nil {

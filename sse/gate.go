@@ -30,8 +30,8 @@ func newGate() gate {
 	}
 }
 
-// enter lets s in, or reports false: because the gate is closed, unless it says why
-// there is no room.
+// enter lets s in, or reports false: with a problem there is no room, without one the
+// gate is closed.
 func (g *gate) enter(cfg *Config, s *stream) (in bool, full *problem) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -56,7 +56,7 @@ func (g *gate) enter(cfg *Config, s *stream) (in bool, full *problem) {
 	return true, nil
 }
 
-// hasShutDown says whether srv has. Of one that it is first asked about it hears.
+// hasShutDown says whether srv has. The first call for a server has it call shutDown.
 func (g *gate) hasShutDown(srv *http.Server) bool {
 	has, known := g.servers[srv]
 	if srv != nil && !known {

@@ -19,7 +19,7 @@ var ErrUnavailable = errors.New("authentication unavailable")
 // maxUserID is the longest user id there is, in bytes.
 const maxUserID = 1024
 
-// Identity is who asks.
+// Identity is the user who asks.
 type Identity struct {
 	UserID  string    // at most 1024 bytes, no control characters; empty means anonymous: sees only what everyone may see
 	Expires time.Time // ends the stream; the zero value never does

@@ -29,7 +29,7 @@ func (r *rate) allow(addr netip.Addr) bool {
 	if r.perSecond == 0 {
 		return true
 	}
-	if addr.Is6() { // whoever has one such address has 2^64
+	if addr.Is6() { // a client that has one such address has 2^64
 		addr = netip.PrefixFrom(addr, 64).Masked().Addr()
 	}
 	most := max(1, 10*r.perSecond)
@@ -60,9 +60,9 @@ func (r *rate) allow(addr netip.Addr) bool {
 	return allowed
 }
 
-// clientAddr returns the address of who asks: the peer, or where that is a proxy in
-// trusted the last address in X-Forwarded-For that is none. What comes before that
-// one the client may have made up. The zero Addr where there is none to tell.
+// clientAddr returns the client's address: the peer's or, if the peer is a proxy in
+// trusted, the last address in X-Forwarded-For that is not such a proxy. The client may
+// have made up what comes before that. The zero Addr means that there is no address.
 func clientAddr(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	addr := peerAddr(r)
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")

@@ -11,13 +11,13 @@ const (
 	retryLeast = 2 * time.Second // of the time after which a client comes back
 	retryMost  = 5 * time.Second
 
-	readyPoll = 100 * time.Millisecond // how often a stream that waits looks whether the database is heard
+	readyPoll = 100 * time.Millisecond // how often awaitReady looks
 )
 
 func retryAfter() time.Duration { return retryLeast + mathrand.N(retryMost-retryLeast) }
 
-// awaitReady returns once the database is heard: from the bus's position on, all
-// is sure to come.
+// awaitReady returns once the database is heard: then every event after the bus's
+// position is sure to come.
 func (s *stream) awaitReady() error {
 	b := takeFrames()
 	defer b.free()
@@ -44,7 +44,7 @@ func (s *stream) begin() error {
 			return err
 		}
 	} else {
-		// No newer one before all that was missed is written.
+		// The client gets no newer id before all that it missed is written.
 		s.lastID = s.req.since.String()
 	}
 	if err := b.ready(s.lastID, s.req.scopes); err != nil { // strings only: it can't

@@ -12,8 +12,8 @@ import (
 
 const replayTimeout = 10 * time.Second
 
-// resume writes what happened since the client's cursor, or resets. away says that
-// nobody kept for it what can't be replayed.
+// resume writes what happened since the cursor req.since, or resets. away says that the
+// client was away: no queue has what can't be replayed.
 func (s *stream) resume(b *frames, away bool) error {
 	replay, events, reason, err := s.replay()
 	if err != nil {
@@ -90,8 +90,8 @@ func (s *stream) resets(reason string, match func(scope string) bool) []bus.Chan
 	return events
 }
 
-// join sets up what is live to follow on a replay that is written; nil means that
-// there was none, but resets, which cover all until the subscription began.
+// join prepares the live events to follow a replay that is written. A nil r means that
+// resets were written instead, which cover all until the subscription began.
 func (s *stream) join(r *journal.Replay) {
 	if r == nil {
 		if start := s.sub.Start(); start != "" {
@@ -108,7 +108,7 @@ func (s *stream) join(r *journal.Replay) {
 	}
 }
 
-// writeWhile is write, unless the stream is over or no longer allowed.
+// writeWhile writes b, unless the stream is over or no longer allowed.
 func (s *stream) writeWhile(b *frames) error {
 	if err := s.pause(time.Now()); err != nil {
 		return err
@@ -122,7 +122,7 @@ func (s *stream) writeWhile(b *frames) error {
 // seam is where a replay and the live events that were queued meanwhile overlap.
 // The zero value is that of a stream without a replay.
 type seam struct {
-	seen   []journal.Cursor // what they cover, the client has
+	seen   []journal.Cursor // the client has all that they cover
 	before string           // an incarnation that was over when the replay was made
 }
 
@@ -137,9 +137,9 @@ func (m *seam) includes(e *bus.ChangeEvent) bool {
 	})
 }
 
-// id returns the id to write where the bus's position is stamp: last, until stamp
-// has caught up with what was replayed. Both are true of what was written, but an
-// older one would have the client get more twice.
+// id returns the id to write when the bus's position is stamp: last, until stamp has
+// caught up with what was replayed. Both cover only what was written, but with an older
+// id the client would get more events twice.
 func (m *seam) id(stamp, last string) string {
 	switch {
 	case stamp == "":
@@ -150,7 +150,7 @@ func (m *seam) id(stamp, last string) string {
 	return m.parse(stamp, last)
 }
 
-// parse is id for a stamp that has to be looked at.
+// parse is id for a stamp that has to be parsed.
 func (m *seam) parse(stamp, last string) string {
 	cursor, err := journal.ParseCursor(stamp)
 	if err == nil && cursor.Incarnation == m.before {

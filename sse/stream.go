@@ -46,7 +46,7 @@ func final(end error) (reason string, ok bool) {
 type stream struct {
 	h       *Handler
 	wire    wire.Wire
-	server  *http.Server // that ends it when it shuts down; nil for one that waits for it
+	server  *http.Server // its Shutdown ends the stream, if that is hijacked; else nil
 	req     request
 	sub     *bus.Subscription
 	session string
@@ -56,7 +56,7 @@ type stream struct {
 	unsent       []byte // what a writer had no room for: goes before all else
 	unsentEvents int    // frames that end in it
 
-	lastID string // what the client has for its last id, as far as the stream gave it one, once burst is written
+	lastID string // the client's last id once burst is written; "" if the stream gave it none
 	burst  *burst // nil if the client did not ask for any
 
 	cause    atomic.Pointer[error] // why to end
@@ -92,7 +92,7 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, req request) *p
 		Connection: &bus.Connection{SessionID: s.session, UserID: req.id.UserID, ConnectedAt: now.UTC()},
 		Wake:       s.wire.Wake,
 	})
-	s.askAt = now // who was disconnected after the request was allowed, but before Subscribe, was not found
+	s.askAt = now // a CloseUser between admit and Subscribe did not find this stream
 	s.beatAt = now.Add(h.beatAfter())
 	if err := s.open(w, r); err != nil {
 		s.sub.Close()
@@ -132,9 +132,9 @@ func (s *stream) open(w http.ResponseWriter, r *http.Request) error {
 // start writes the stream until it ends: the beginning here, and the rest in a
 // goroutine of its own if rest is set.
 //
-// What is begun with needs a large stack, what follows a small one. A stack that has
-// grown hardly ever shrinks (runtime.shrinkstack), so a stream begins its long life
-// on a new one, and keeps off it what is deep: frames of 2 kB in all are enough then.
+// The beginning needs a large stack, the rest a small one. A stack that has grown hardly
+// ever shrinks (runtime.shrinkstack), so a stream begins its long life on a new one, and
+// makes no deep calls on it: then 2 kB are enough.
 func (s *stream) start(rest bool) {
 	s.h.log.Debug("stream opened", "session", s.session, "scopes", len(s.req.scopes), "resumed", !s.req.since.IsZero())
 	switch end := s.prepare(); {
@@ -147,7 +147,7 @@ func (s *stream) start(rest bool) {
 	}
 }
 
-// prepare writes all that comes before what is live. An error is the stream's end.
+// prepare does all that comes before live. An error is the stream's end.
 func (s *stream) prepare() (end error) {
 	defer func() { s.survive(&end, recover()) }()
 	if err := s.awaitReady(); err != nil {
@@ -173,20 +173,8 @@ func (s *stream) follow() {
 	end = s.live()
 }
 
-// aside runs f on a stack of its own: see serve. A panic of f comes out here.
-func aside(f func()) {
-	done := make(chan any)
-	go func() {
-		defer func() { done <- recover() }()
-		f()
-	}()
-	if p := <-done; p != nil {
-		panic(p)
-	}
-}
-
-// survive makes a panic the stream's end, and of no other: a hijacked one has no
-// net/http around it that would.
+// survive makes a panic the end of this stream, and not of the process: around a
+// hijacked stream there is no net/http that would recover.
 func (s *stream) survive(end *error, p any) {
 	if p != nil {
 		s.h.log.Error("stream panicked", "session", s.session, "panic", p, "stack", string(debug.Stack()))
@@ -210,7 +198,7 @@ func (s *stream) finish(end error) {
 	s.h.log.Debug("stream ended", "session", s.session, "reason", end)
 }
 
-// close tells the client that and why the stream ends, if it reads.
+// close tells the client why the stream ends, if the client reads.
 func (s *stream) close(reason string) {
 	b := takeFrames()
 	defer b.free()
@@ -231,7 +219,7 @@ func (s *stream) write(b *frames) error {
 	return err
 }
 
-// writeUnsent writes the rest of what a writer could not, were it amid a frame.
+// writeUnsent writes what a writer had no room for: it may be the rest of a frame.
 func (s *stream) writeUnsent() error {
 	if len(s.unsent) == 0 {
 		return nil
@@ -243,16 +231,11 @@ func (s *stream) writeUnsent() error {
 
 func (s *stream) writeBytes(b []byte, events int) error {
 	by := time.Now().Add(s.h.cfg.WriteTimeout)
-	if err := s.wire.Write(b, earlier(by, s.req.id.Expires)); err != nil {
-		return s.unwritten(err)
-	}
-	s.h.frames.Add(uint64(events))
-	return nil
-}
-
-// unwritten returns why a write failed.
-func (s *stream) unwritten(err error) error {
+	err := s.wire.Write(b, earlier(by, s.req.id.Expires))
 	switch {
+	case err == nil:
+		s.h.frames.Add(uint64(events))
+		return nil
 	case s.req.id.expired(time.Now()):
 		return errExpired
 	case errors.Is(err, os.ErrDeadlineExceeded):

@@ -33,8 +33,8 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// over returns why the stream is over, nil if it is not, and sets what is due. Who
-// was closed gets no more, even if something is queued.
+// over returns why the stream is over, nil if it is not, and sets what is due. A stream
+// that was closed writes no more, even if something is queued.
 func (s *stream) over() error {
 	if cause := s.cause.Load(); cause != nil {
 		return *cause
@@ -59,7 +59,7 @@ func (s *stream) over() error {
 	return nil
 }
 
-// hold lets d pass, or less, with a sign of life.
+// hold lets d pass, or less, and writes a heartbeat if one is due.
 func (s *stream) hold(d time.Duration) error {
 	if err := s.pause(time.Now().Add(d)); err != nil {
 		return err
@@ -77,9 +77,9 @@ func (s *stream) hold(d time.Duration) error {
 	return s.write(b)
 }
 
-// call has f run beside the stream, which meanwhile waits: if it is over, f's context
-// is done. It returns after f has. So no question makes the stack of a stream grow,
-// which would stay, and a client that leaves is noticed while there is no answer.
+// call runs f on a goroutine of its own, while the stream waits. If the stream is over,
+// f's context is done. call returns after f has. So f does not make the stream's stack
+// grow, which would stay, and the stream notices meanwhile if its client leaves.
 func (s *stream) call(limit time.Duration, f func(context.Context)) error {
 	ctx, cancel := context.WithTimeout(s.wire.Context(), limit)
 	defer cancel()
@@ -109,7 +109,7 @@ func (s *stream) call(limit time.Duration, f func(context.Context)) error {
 	}
 }
 
-// end has the stream end, if nothing else has before. It may be called by anyone.
+// end ends the stream, if nothing else has before. Any goroutine may call it.
 func (s *stream) end(cause error) {
 	s.cause.CompareAndSwap(nil, &cause)
 	s.wire.Wake()

@@ -60,13 +60,6 @@ const (
 	isServedAgain // woken meanwhile
 )
 
-// sender is an endpoint that can be written to without blocking.
-type sender interface {
-	// send writes as much of b as there is room for. Its error comes again with the
-	// next Write.
-	send(b []byte) (n int)
-}
-
 var longAgo = time.Unix(1, 0)
 
 // endpoint is what a socket needs of a net.Conn.

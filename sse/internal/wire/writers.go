@@ -38,6 +38,13 @@ func (t Turn) Send(b []byte) (n int) { return t.c.conn.(sender).send(b) }
 // again before.
 func (t Turn) Settle(at time.Time) { t.c.writer.settle(t.c, at) }
 
+// sender is an endpoint that can be written to without blocking.
+type sender interface {
+	// send writes as much of b as there is room for. Its error comes again with the
+	// next Write.
+	send(b []byte) (n int)
+}
+
 // Writers serve streams that wait: to wake a goroutine for one frame, and have it wait
 // again, costs half as much as the system call that sends the frame. There is one
 // writer for each processor. It never blocks, and runs only while there is something
