@@ -1,8 +1,16 @@
 package sse
 
 import (
+	"context"
+	"errors"
+	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/pgbell/pgbell/bus"
+	"github.com/pgbell/pgbell/journal"
 )
 
 func TestByScopesAllowsWhatIsNamed(t *testing.T) {
@@ -37,4 +45,177 @@ func TestByScopesAllowsWhatIsNamed(t *testing.T) {
 			t.Errorf("%s with %q: got %v, %v", test.scope, test.patterns, got, err)
 		}
 	}
+}
+
+// guard is an AuthorizeFunc with an answer that changes.
+type guard struct {
+	answer atomic.Pointer[answer]
+	asked  atomic.Int64
+}
+
+type answer struct {
+	ok  bool
+	err error
+}
+
+func (g *guard) set(ok bool, err error) { g.answer.Store(&answer{ok, err}) }
+
+func (g *guard) authorize(context.Context, Identity, string) (bool, error) {
+	g.asked.Add(1)
+	a := g.answer.Load()
+	return a.ok, a.err
+}
+
+func guarded(t *testing.T, set settings) (*world, *guard) {
+	g := new(guard)
+	g.set(true, nil)
+	set.Authorize = g.authorize
+	return overPipe(t, set), g
+}
+
+// emitEverySecond does so until the test ends.
+func (w *world) emitEverySecond() {
+	ctx := w.t.Context()
+	go func() {
+		for ctx.Err() == nil {
+			w.bus.Emit(change("a", 1))
+			select {
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+			}
+		}
+	}()
+}
+
+func TestStreamEndsWhenItsScopeIsNoLongerAllowed(t *testing.T) {
+	for _, quiet := range []bool{true, false} {
+		eachWireInBubble(t, func(t *testing.T) {
+			w, g := guarded(t, settings{})
+			c := w.open("scope=a")
+			begin := time.Now()
+			g.set(false, nil)
+			if quiet {
+				c.wantClose("no longer allowed")
+			} else {
+				w.emitEverySecond()
+				for it := c.nextEvent(); it.name != "close"; it = c.nextEvent() {
+				}
+				c.wantEnd()
+			}
+			if took := time.Since(begin); took > 25*time.Second {
+				t.Errorf("quiet %v: ended after %v", quiet, took)
+			}
+		})
+	}
+}
+
+func TestPermissionIsAskedForNoMoreThanNeeded(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
+		w, g := guarded(t, settings{})
+		c := w.open("scope=a")
+		w.emitEverySecond()
+		for range 600 {
+			c.nextEvent()
+		}
+		if n := g.asked.Load(); n < 24 || n > 34 {
+			t.Errorf("asked %d times in ten minutes", n)
+		}
+	})
+}
+
+// While nobody can tell, the client gets nothing but a sign of life; what was
+// queued meanwhile comes once it may.
+func TestStreamIsHeldWhilePermissionCantBeTold(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
+		w, g := guarded(t, settings{})
+		c := w.open("scope=a")
+		begin := time.Now()
+		g.set(false, errors.New("the database is away"))
+		time.AfterFunc(26*time.Second, func() { w.bus.Emit(change("a", 1)) }) // it has asked by then
+		time.AfterFunc(42*time.Second, func() { g.set(true, nil) })
+		silent := begin
+		for {
+			it, err := c.next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(silent); took > 20*time.Second {
+				t.Errorf("no sign of life within %v", took)
+			}
+			silent = time.Now()
+			if it.kind != event {
+				continue
+			}
+			if took := time.Since(begin); it.data != changeData("a") || took < 42*time.Second {
+				t.Errorf("got %v after %v", it, took)
+			}
+			break
+		}
+	})
+}
+
+func TestStreamEndsWhenPermissionCantBeToldForLong(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
+		w, g := guarded(t, settings{})
+		c := w.open("scope=a")
+		begin := time.Now()
+		g.set(false, errors.New("the database is away"))
+		time.AfterFunc(26*time.Second, func() { w.bus.Emit(change("a", 1)) })
+		c.wantEnd() // without a word: it is to come back
+		if took := time.Since(begin); took > time.Minute || took < 40*time.Second {
+			t.Errorf("ended after %v", took)
+		}
+	})
+}
+
+func TestRefusalEndsAStreamThatWaitsForReady(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
+		w, g := guarded(t, settings{unready: true})
+		c := w.dial("scope=a")
+		c.want(retry)
+		g.set(false, nil)
+		time.AfterFunc(time.Minute, func() { w.bus.Advance(cursor(1)) })
+		c.wantClose("no longer allowed")
+	})
+}
+
+func TestReplayStopsWhenItIsNoLongerAllowed(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
+		var records []journal.Record
+		for tx := range uint64(9000) {
+			records = append(records, record(tx+1, bus.Audience{}, "a"))
+		}
+		w, g := guarded(t, settings{Config: Config{Replay: replay(journal.Replay{Records: records, End: parse(t, cursor(9999))})}})
+		c := w.open("scope=a&since=" + cursor(1))
+		g.set(false, nil)
+		n := 0
+		for it := c.nextEvent(); it.name != "close"; it = c.nextEvent() {
+			if n++; n%100 == 0 {
+				time.Sleep(time.Second) // a slow reader
+			}
+		}
+		if n > 5000 {
+			t.Errorf("%d of 9000 events came", n)
+		}
+	})
+}
+
+func TestDisconnectInterruptsTheQuestionWhetherAStreamIsAllowed(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
+		var w *world
+		var stuck atomic.Bool
+		w = overPipe(t, settings{Config: Config{
+			Authenticate: func(*http.Request) (Identity, error) { return Identity{UserID: "alice"}, nil },
+			Authorize: func(ctx context.Context, _ Identity, _ string) (bool, error) {
+				if stuck.Load() {
+					w.bus.CloseUser("alice")
+					<-ctx.Done()
+				}
+				return true, ctx.Err()
+			},
+		}})
+		c := w.open("scope=a")
+		stuck.Store(true)
+		c.wantClose("disconnected")
+	})
 }

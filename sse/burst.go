@@ -37,7 +37,7 @@ func (b *burst) empty() bool { return b == nil || len(b.waiting) == 0 }
 // over says whether the window has ended.
 func (b *burst) over() bool { return !b.empty() && !time.Now().Before(b.due) }
 
-// add has d wait. id is the id that it would have if it were written now.
+// add makes d wait. id is the id that d would have if it were written now.
 func (b *burst) add(id string, d *bus.Delivery) {
 	if b.empty() {
 		b.id = id
@@ -95,8 +95,8 @@ func merge(before, e bus.ChangeEvent) bus.ChangeEvent {
 	return e
 }
 
-// union returns what is in a or in b, sorted. Either being empty means that it is
-// not known what changed.
+// union returns what is in a or in b, sorted. If either is empty, it is not known what
+// changed.
 func union(a, b []string) []string {
 	if len(a) == 0 || len(b) == 0 {
 		return nil

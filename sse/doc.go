@@ -30,18 +30,41 @@
 //
 // # Who blocks
 //
-// A stream is one goroutine: that of its request or, with [Config].Hijack, one of its
-// own on the connection that it took over. The bus never waits for it: one that is
-// slow loses events from its own queue, and gets a reset for them. Only Authorize and
-// Replay run beside it; a stream that is over waits until they return.
+// A stream is one goroutine: that of its request or, with [Config].Hijack, a new one on
+// the connection that was taken over. The bus never waits for it: a slow stream loses
+// events from its own queue, and gets a reset for them. Only Authorize and Replay run
+// beside it; a stream that is over waits until they return.
 //
-// Hijacked streams over TCP are written to by goroutines that many of them share, one
-// for each processor, as long as their sockets have room. Only a stream's own
+// Hijacked streams over TCP are written to by a few goroutines that all of them share,
+// one for each processor, as long as their sockets have room. Only a stream's own
 // goroutine waits for its client.
 //
 // # What a stream costs
 //
 // An event is encoded once for all streams. A hijacked stream over TCP holds about
-// 5 kB, with a stack of 2 kB, and makes no garbage for an event. One that is not holds
-// net/http's buffers as well, about 30 kB in all.
+// 5 kB, with a stack of 2 kB, and makes no garbage for an event. A stream that is not
+// hijacked holds net/http's buffers as well, about 30 kB in all.
+//
+// # The life of a stream
+//
+//  1. Request: Handler.events refuses other methods, bodies, and what rate.allow finds
+//     too fast. While the handler drains, it sends the client away.
+//  2. Identify: Handler.admit has Handler.Identify ask the AuthenticateFunc who the
+//     client is; then readRequest reads the scopes and the cursor.
+//  3. Authorize: Handler.refuses asks the AuthorizeFunc about each scope.
+//  4. Limits: Handler.stream makes the stream, and gate.enter counts or refuses it.
+//  5. Subscribe: Handler.stream subscribes to the bus, and stream.open sends the headers.
+//     stream.start does all that follows, on goroutines of its own if the stream is
+//     hijacked. stream.awaitReady waits until the database is heard, stream.permitted
+//     asks the AuthorizeFunc again, stream.begin writes the ready frame.
+//  6. Resume: stream.resume writes what the ReplayFunc returns since the client's cursor,
+//     since the ready frame's for a new client, or resets. stream.join sets up the seam,
+//     which skips what is queued and was replayed.
+//  7. Live: stream.live writes what is queued, and waits in stream.pause. While it waits,
+//     a writer of the wire may call stream.Serve in its place.
+//  8. End: the first error of steps 5 to 7, which stream.over finds, or a write.
+//     stream.finish unsubscribes, writes the close frame where there is no use in coming
+//     back, and ends the response. gate.leave forgets the stream.
+//
+// What a stream writes to is its wire, of sse/internal/wire.
 package sse

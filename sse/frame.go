@@ -14,8 +14,8 @@ import (
 	"github.com/pgbell/pgbell/journal"
 )
 
-// maxBatch is after how many bytes a run of frames is written rather than made
-// longer; keepBatch is the largest buffer kept for the next run.
+// maxBatch is the length in bytes at which a run of frames is written; keepBatch is the
+// largest buffer that is kept for the next run.
 const (
 	maxBatch  = 16 << 10
 	keepBatch = 2 * maxBatch
@@ -30,7 +30,7 @@ type frames struct {
 	enc    *json.Encoder // into buf
 	events int           // how many of the frames are events
 	lastID span          // the id line of the last frame, in buf
-	roomy  bool          // the stack of who fills it may grow: see start
+	roomy  bool          // the goroutine that fills it may let its stack grow: see start
 }
 
 // Streams are many and mostly silent, so that none keeps a buffer of its own.
@@ -111,9 +111,9 @@ func (b *frames) close(reason string) error {
 	}{reason})
 }
 
-// event adds e under the name of its scope, which stands for so many. An empty id
-// leaves the client's last one as it is. On an error, which a Key or Data that is
-// not JSON gives, nothing was added.
+// event adds e, which stands for so many events, under the name of its scope. An empty
+// id leaves the client's last id as it is. If e's Key or Data is not JSON, event adds
+// nothing and returns an error.
 func (b *frames) event(id string, e *bus.ChangeEvent, stands int) error {
 	data := payload{Scope: e.Scope, Op: e.Op, Table: e.Table}
 	if stands > 1 {

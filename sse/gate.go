@@ -30,8 +30,8 @@ func newGate() gate {
 	}
 }
 
-// enter lets s in, or reports false: because the gate is closed, unless it says why
-// there is no room.
+// enter lets s in, or reports false: with a problem there is no room, without one the
+// gate is closed.
 func (g *gate) enter(cfg *Config, s *stream) (in bool, full *problem) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -56,7 +56,7 @@ func (g *gate) enter(cfg *Config, s *stream) (in bool, full *problem) {
 	return true, nil
 }
 
-// hasShutDown says whether srv has. Of one that it is first asked about it hears.
+// hasShutDown says whether srv has. The first call for a server has it call shutDown.
 func (g *gate) hasShutDown(srv *http.Server) bool {
 	has, known := g.servers[srv]
 	if srv != nil && !known {
@@ -104,7 +104,7 @@ func (g *gate) close(over time.Duration) {
 	g.over = over
 	close(g.closed)
 	for s := range g.open {
-		s.wire.wake()
+		s.wire.Wake()
 	}
 	if len(g.open) == 0 {
 		close(g.empty)
@@ -124,4 +124,37 @@ func (g *gate) count() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return len(g.open)
+}
+
+// sendAway answers with a stream that ends at once, after it said when to come
+// back. A refusal would be final: an EventSource gives up for good on any status
+// but 200 (WHATWG HTML, 9.2.3). The connection is closed, so that the next try can
+// reach another server.
+func (h *Handler) sendAway(w http.ResponseWriter) {
+	for name, value := range streamHeaders {
+		w.Header().Set(name, value)
+	}
+	w.Header().Set("Connection", "close")
+	b := takeFrames()
+	defer b.free()
+	b.retry(retryAfter())
+	w.Write(b.bytes()) //nolint:errcheck // the client's loss
+}
+
+// Drain ends the streams, each at a random time within d, so that their clients do
+// not all come back at once. A stream's queue is written before it ends. From the
+// call on /readyz fails and new streams end at once. Drain returns when all streams
+// have ended, at the latest after d and the write timeout. There is no way back; a
+// second call only waits.
+func (h *Handler) Drain(d time.Duration) {
+	d = max(d, 0)
+	h.gate.close(d)
+	h.log.Info("draining streams", "streams", h.gate.count(), "over", d.String())
+	late := time.NewTimer(d + h.cfg.WriteTimeout)
+	defer late.Stop()
+	select {
+	case <-h.gate.empty:
+	case <-late.C:
+		h.log.Warn("streams left after draining", "streams", h.gate.count())
+	}
 }

@@ -1,9 +1,11 @@
 package sse
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/pgbell/pgbell/bus"
 	"github.com/pgbell/pgbell/journal"
+	"github.com/pgbell/pgbell/sse/internal/wire"
 )
 
 // AuthenticateFunc says who asks. An error refuses the request with 401, or with 503
@@ -74,7 +77,7 @@ type Handler struct {
 	log    *slog.Logger
 	router *mux.Router
 
-	writers *writers
+	writers *wire.Writers // nil: no stream takes over its connection
 
 	// They make the encoded that all streams share: the second on a stack of its own.
 	encode, encodeAside func(*bus.ChangeEvent) any
@@ -98,7 +101,10 @@ func NewHandler(b *bus.Bus, cfg Config) (*Handler, error) {
 	}
 	h := &Handler{
 		bus: b, cfg: cfg, log: cfg.Logger, router: mux.NewRouter(),
-		gate: newGate(), rate: rate{perSecond: cfg.StreamRate}, refused: newRefusals(), writers: newWriters(),
+		gate: newGate(), rate: rate{perSecond: cfg.StreamRate}, refused: newRefusals(),
+	}
+	if cfg.Hijack {
+		h.writers = wire.NewWriters()
 	}
 	h.encode = func(e *bus.ChangeEvent) any { return h.encodeShared(e) }
 	h.encodeAside = func(e *bus.ChangeEvent) (frame any) {
@@ -111,37 +117,15 @@ func NewHandler(b *bus.Bus, cfg Config) (*Handler, error) {
 
 // fill checks cfg and sets the defaults.
 func (cfg *Config) fill() error {
-	for _, d := range []struct {
-		name  string
-		value *time.Duration
-		or    time.Duration
-	}{
-		{"heartbeat", &cfg.Heartbeat, 15 * time.Second},
-		{"write timeout", &cfg.WriteTimeout, 10 * time.Second},
-		{"recheck", &cfg.Recheck, 25 * time.Second},
-	} {
-		if *d.value < 0 {
-			return fmt.Errorf("%s %v: must be > 0, or 0 for the default of %v", d.name, *d.value, d.or)
-		}
-		if *d.value == 0 {
-			*d.value = d.or
-		}
-	}
-	for _, n := range []struct {
-		name  string
-		value *int
-		or    int
-	}{
-		{"scopes per stream", &cfg.MaxScopes, 100},
-		{"replay limit", &cfg.MaxReplay, 10_000},
-		{"number of streams", &cfg.MaxStreams, 20_000},
-	} {
-		if *n.value < 0 {
-			return fmt.Errorf("%s %d: must be >= 1, or 0 for the default of %d", n.name, *n.value, n.or)
-		}
-		if *n.value == 0 {
-			*n.value = n.or
-		}
+	if err := cmp.Or(
+		setDefault("heartbeat", &cfg.Heartbeat, 15*time.Second),
+		setDefault("write timeout", &cfg.WriteTimeout, 10*time.Second),
+		setDefault("recheck", &cfg.Recheck, 25*time.Second),
+		setDefault("scopes per stream", &cfg.MaxScopes, 100),
+		setDefault("replay limit", &cfg.MaxReplay, 10_000),
+		setDefault("number of streams", &cfg.MaxStreams, 20_000),
+	); err != nil {
+		return err
 	}
 	if cfg.Authenticate == nil {
 		cfg.Authenticate = Anonymous
@@ -154,6 +138,17 @@ func (cfg *Config) fill() error {
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}
+
+// setDefault gives a setting that is zero its default, and refuses one below zero.
+func setDefault[T int | time.Duration](name string, value *T, or T) error {
+	switch {
+	case *value < 0:
+		return fmt.Errorf("%s %v: must be > 0, or 0 for the default of %v", name, *value, or)
+	case *value == 0:
+		*value = or
 	}
 	return nil
 }
@@ -199,6 +194,14 @@ func (h *Handler) events(w http.ResponseWriter, r *http.Request) {
 	if p := h.stream(w, r, req); p != nil {
 		h.refuse(w, r, p)
 	}
+}
+
+// reply answers with body and a line end, and is not cached.
+func reply(w http.ResponseWriter, status int, contentType, body string) {
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	io.WriteString(w, body+"\n") //nolint:errcheck // the client's loss
 }
 
 // Stats are counts of a Handler since it was made, and its present streams.

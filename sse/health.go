@@ -5,9 +5,11 @@ import (
 	"net/http"
 )
 
+const plainText = "text/plain; charset=utf-8"
+
 // healthz answers while the process is alive.
 func (h *Handler) healthz(w http.ResponseWriter, r *http.Request) {
-	answerPlain(w, http.StatusOK, "ok")
+	reply(w, http.StatusOK, plainText, "ok")
 }
 
 // readyz answers 200 if a new stream would work at once, else 503 and why not.
@@ -17,10 +19,10 @@ func (h *Handler) readyz(w http.ResponseWriter, r *http.Request) {
 		err = errors.New("shutting down: no new streams are accepted")
 	}
 	if err != nil {
-		answerPlain(w, http.StatusServiceUnavailable, err.Error())
+		reply(w, http.StatusServiceUnavailable, plainText, err.Error())
 		return
 	}
-	answerPlain(w, http.StatusOK, "ok")
+	reply(w, http.StatusOK, plainText, "ok")
 }
 
 // hears returns nil if the bus is fed and caught up, else why not.
@@ -32,11 +34,4 @@ func (h *Handler) hears() error {
 		return errors.New("nothing was read from the database yet")
 	}
 	return nil
-}
-
-func answerPlain(w http.ResponseWriter, status int, text string) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	w.Write([]byte(text + "\n")) //nolint:errcheck // the client's loss
 }

@@ -2,49 +2,23 @@ package sse
 
 import (
 	"bytes"
-	mathrand "math/rand/v2"
 	"slices"
 	"time"
 
 	"github.com/pgbell/pgbell/bus"
+	"github.com/pgbell/pgbell/sse/internal/wire"
 )
 
-const (
-	retryLeast = 2 * time.Second // of the time after which a client comes back
-	retryMost  = 5 * time.Second
-
-	readyPoll = 100 * time.Millisecond // how often a stream that waits looks whether the database is heard
-
-	// The bus's position moves after the events of a batch, a stream wakes with the
-	// first of them: settle later the position is likely to cover them all. So long
-	// that a stream with several events a second moves its client's id with them, and
-	// not in a write of its own.
-	settle = 500 * time.Millisecond
-)
-
-func retryAfter() time.Duration { return retryLeast + mathrand.N(retryMost-retryLeast) }
-
-// awaitReady returns once the database is heard: from the bus's position on, all
-// is sure to come.
-func (s *stream) awaitReady() error {
-	b := takeFrames()
-	defer b.free()
-	b.retry(retryAfter())
-	if err := s.write(b); err != nil {
-		return err
-	}
-	for s.h.hears() != nil {
-		if err := s.hold(readyPoll); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+// settle is how long after its last event a stream writes the bus's position. A stream
+// wakes with the first event of a batch, and the position moves after the last: by then
+// it is likely to cover them all. It is long, so that the frames of a stream with
+// several events a second move its client's id, and not a write of its own.
+const settle = wire.SettleAfter
 
 // live writes what the subscription gets.
 func (s *stream) live() error {
 	if s.burst == nil {
-		s.wire.lend(s)
+		s.wire.Lend(s)
 	}
 	var settled time.Time
 	for {
@@ -64,7 +38,7 @@ func (s *stream) live() error {
 		} else if !now.Before(settled) {
 			settled = time.Time{}
 		}
-		look := longAgo
+		look := now
 		if w.all {
 			look = s.nextLook(settled)
 		}
@@ -74,15 +48,15 @@ func (s *stream) live() error {
 	}
 }
 
-// serve writes what is queued in live's stead, while that waits. What is out of the
-// ordinary is left to it, and what there is no room for.
-func (s *stream) serve() (l outcome) {
+// Serve writes what is queued in place of live, while live waits. It hands back what is
+// out of the ordinary, and what there is no room for.
+func (s *stream) Serve(t wire.Turn) (l wire.Outcome) {
 	defer func() {
 		if p := recover(); p != nil {
 			var end error
 			s.survive(&end, p)
 			s.cause.CompareAndSwap(nil, &end)
-			l = other
+			l = wire.HandBack
 		}
 	}()
 	now := time.Now()
@@ -90,7 +64,7 @@ func (s *stream) serve() (l outcome) {
 	case s.cause.Load() != nil, s.sub.Ended(), s.req.id.expired(now), s.h.gate.draining(), s.beat, s.stopping, !s.stopAt.IsZero(),
 		s.h.cfg.Authorize != nil && !now.Before(s.askAt),
 		len(s.held) > 0, s.seam.seen != nil, len(s.unsent) > 0:
-		return other
+		return wire.HandBack
 	}
 	b := takeFrames()
 	defer b.free()
@@ -100,22 +74,22 @@ func (s *stream) serve() (l outcome) {
 		panic(err)
 	}
 	if !b.empty() {
-		if n := s.wire.send(b.bytes()); n < len(b.bytes()) {
+		if n := t.Send(b.bytes()); n < len(b.bytes()) {
 			s.unsent, s.unsentEvents = bytes.Clone(b.bytes()[n:]), b.events
-			return other
+			return wire.HandBack
 		}
 	}
 	s.h.frames.Add(uint64(b.events))
 	if w.events {
-		s.wire.settle(now.Add(settle))
+		t.Settle(now.Add(settle))
 	}
 	if !w.all {
-		return more
+		return wire.More
 	}
-	return nothing
+	return wire.Done
 }
 
-// nextLook returns when live has to look again, though nothing wakes it.
+// nextLook returns when live has to look again even if nothing wakes it.
 func (s *stream) nextLook(settled time.Time) time.Time {
 	look := settled
 	if s.h.cfg.Authorize != nil {
@@ -131,7 +105,7 @@ func (s *stream) nextLook(settled time.Time) time.Time {
 // other things.
 const maxTaken = 1024
 
-// written is what a round of writing came to.
+// written is what one round of writing did.
 type written struct {
 	events bool // there were some
 	all    bool // nothing is left
@@ -152,8 +126,8 @@ func (s *stream) writeQueue() (written, error) {
 	return w, err
 }
 
-// fill adds to b what is queued. Of a burst that is over it adds what is left when
-// it has written the rest.
+// fill adds to b what is queued. Of a burst that is over it writes all but the last
+// frames, and adds these.
 func (s *stream) fill(b *frames) (written, error) {
 	s.take(b)
 	return s.round(b)
@@ -162,6 +136,18 @@ func (s *stream) fill(b *frames) (written, error) {
 func (s *stream) fillAside(b *frames) (w written, err error) {
 	aside(func() { w, err = s.fill(b) })
 	return w, err
+}
+
+// aside runs f on a stack of its own: see start. A panic of f comes out here.
+func aside(f func()) {
+	done := make(chan any)
+	go func() {
+		defer func() { done <- recover() }()
+		f()
+	}()
+	if p := <-done; p != nil {
+		panic(p)
+	}
 }
 
 // take adds to b what is queued, or to the burst.
@@ -178,8 +164,8 @@ func (s *stream) take(b *frames) {
 	}
 }
 
-// round adds to b what comes after the events. Then the client's last id is the
-// bus's position, unless something is left or a burst goes on.
+// round adds to b what comes after the events, so that the client's last id is then
+// the bus's position, unless something is left or a burst goes on.
 func (s *stream) round(b *frames) (w written, err error) {
 	w.events = b.events > 0
 	position, drained := s.drained()
@@ -206,8 +192,8 @@ func (s *stream) round(b *frames) (w written, err error) {
 	return w, nil
 }
 
-// writeBurst writes what waited, under an id that covers none of it: who is cut
-// amid it gets all of it again.
+// writeBurst writes what waited, under an id that covers none of it: a client that is
+// cut amid it gets all of it again.
 func (s *stream) writeBurst(b *frames) error {
 	for _, w := range s.burst.take() {
 		if w.stands == 1 {
@@ -252,7 +238,7 @@ func (s *stream) next() *bus.Delivery {
 	return d
 }
 
-// drained is Drained of the subscription, with what is held.
+// drained is the subscription's Drained, which is false while something is held.
 func (s *stream) drained() (position string, ok bool) {
 	if len(s.held) > 0 {
 		return "", false

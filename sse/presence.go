@@ -26,7 +26,5 @@ func (h *Handler) presence(w http.ResponseWriter, r *http.Request) {
 	if err != nil { // strings and times of ours: it can't
 		panic(err)
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Write(append(body, '\n')) //nolint:errcheck // the client's loss
+	reply(w, http.StatusOK, "application/json", string(body))
 }

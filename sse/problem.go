@@ -2,9 +2,8 @@ package sse
 
 import (
 	"encoding/json"
-	"maps"
 	"net/http"
-	"sync"
+	"sync/atomic"
 )
 
 // refusal is one reason for not answering a request.
@@ -15,33 +14,27 @@ type refusal struct {
 	header map[string]string
 }
 
-// retrySoon is what a refusal for the moment asks for, in seconds.
-const retrySoon = "5"
-
 var (
+	retrySoon = map[string]string{"Retry-After": "5"} // seconds: the refusal is for the moment
+
 	methodNotAllowed = &refusal{"method-not-allowed", "Method not allowed", http.StatusMethodNotAllowed,
 		map[string]string{"Allow": http.MethodGet}}
 	// EventSource can't follow a challenge, but RFC 9110 asks for one, and Bearer is
 	// the one for which no browser opens a dialog.
 	badCredentials = &refusal{"bad-credentials", "No or bad credentials", http.StatusUnauthorized,
 		map[string]string{"WWW-Authenticate": `Bearer realm="pgbell"`}}
-	noAuthentication = &refusal{"authentication-unavailable", "Can't tell who asks", http.StatusServiceUnavailable,
-		map[string]string{"Retry-After": retrySoon}}
-	badRequest    = &refusal{"bad-request", "Query can't be read", http.StatusBadRequest, nil}
-	noScope       = &refusal{"no-scope", "No scope", http.StatusBadRequest, nil}
-	badScope      = &refusal{"bad-scope", "Bad scope", http.StatusBadRequest, nil}
-	tooManyScopes = &refusal{"too-many-scopes", "Too many scopes", http.StatusBadRequest, nil}
-	badCursor     = &refusal{"bad-cursor", "Malformed cursor", http.StatusBadRequest, nil}
-	notAllowed    = &refusal{"scope-not-allowed", "Scope not allowed", http.StatusForbidden, nil}
-	notAuthorized = &refusal{"authorization-unavailable", "Can't tell whether the scope is allowed", http.StatusServiceUnavailable,
-		map[string]string{"Retry-After": retrySoon}}
-	tooManyStreams = &refusal{"too-many-streams", "Too many streams", http.StatusServiceUnavailable,
-		map[string]string{"Retry-After": retrySoon}}
-	tooManyOfUser = &refusal{"too-many-streams-of-user", "Too many streams of one user", http.StatusTooManyRequests,
-		map[string]string{"Retry-After": retrySoon}}
-	tooFast = &refusal{"too-fast", "Too many new streams", http.StatusTooManyRequests,
-		map[string]string{"Retry-After": retrySoon}}
-	cannotStream = &refusal{"cannot-stream", "Can't stream", http.StatusInternalServerError, nil}
+	noAuthentication = &refusal{"authentication-unavailable", "Can't tell who asks", http.StatusServiceUnavailable, retrySoon}
+	badRequest       = &refusal{"bad-request", "Query can't be read", http.StatusBadRequest, nil}
+	noScope          = &refusal{"no-scope", "No scope", http.StatusBadRequest, nil}
+	badScope         = &refusal{"bad-scope", "Bad scope", http.StatusBadRequest, nil}
+	tooManyScopes    = &refusal{"too-many-scopes", "Too many scopes", http.StatusBadRequest, nil}
+	badCursor        = &refusal{"bad-cursor", "Malformed cursor", http.StatusBadRequest, nil}
+	notAllowed       = &refusal{"scope-not-allowed", "Scope not allowed", http.StatusForbidden, nil}
+	notAuthorized    = &refusal{"authorization-unavailable", "Can't tell whether the scope is allowed", http.StatusServiceUnavailable, retrySoon}
+	tooManyStreams   = &refusal{"too-many-streams", "Too many streams", http.StatusServiceUnavailable, retrySoon}
+	tooManyOfUser    = &refusal{"too-many-streams-of-user", "Too many streams of one user", http.StatusTooManyRequests, retrySoon}
+	tooFast          = &refusal{"too-fast", "Too many new streams", http.StatusTooManyRequests, retrySoon}
+	cannotStream     = &refusal{"cannot-stream", "Can't stream", http.StatusInternalServerError, nil}
 
 	allRefusals = []*refusal{
 		methodNotAllowed, badCredentials, noAuthentication, badRequest, noScope, badScope, tooManyScopes, badCursor,
@@ -71,55 +64,37 @@ func (why *refusal) problem(detail string) *problem {
 	}
 }
 
-// about names the scope that p is about.
-func (p *problem) about(scope string) *problem {
-	p.Scope = scope
-	return p
-}
-
 // refuse answers with p. Nothing may have been written before.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, p *problem) {
-	h.refused.add(p.why.name)
+	h.refused[p.why.name].Add(1)
 	h.log.Debug("request refused", "path", r.URL.Path, "reason", p.why.name, "status", p.Status)
 	body, err := json.Marshal(p)
 	if err != nil { // strings and a number: it can't
 		panic(err)
 	}
-	header := w.Header()
 	for name, value := range p.why.header {
-		header.Set(name, value)
+		w.Header().Set(name, value)
 	}
-	header.Set("Content-Type", "application/problem+json")
-	header.Set("Cache-Control", "no-store")
-	w.WriteHeader(p.Status)
-	w.Write(append(body, '\n')) //nolint:errcheck // the client's loss
+	reply(w, p.Status, "application/problem+json", string(body))
 }
 
 // refusals counts refusals by name.
-type refusals struct {
-	mu sync.Mutex
-	by map[string]uint64
-}
+type refusals map[string]*atomic.Uint64
 
-// newRefusals has all reasons at 0: of a counter that begins at 1 nobody can tell
-// that it grew.
+// newRefusals returns counters of all reasons, at 0: a monitor can't see that a counter
+// grew which begins at 1.
 func newRefusals() refusals {
-	by := make(map[string]uint64, len(allRefusals))
+	c := make(refusals, len(allRefusals))
 	for _, why := range allRefusals {
-		by[why.name] = 0
+		c[why.name] = new(atomic.Uint64)
 	}
-	return refusals{by: by}
+	return c
 }
 
-func (c *refusals) add(name string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.by[name]++
-}
-
-// counts returns a copy.
-func (c *refusals) counts() map[string]uint64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return maps.Clone(c.by)
+func (c refusals) counts() map[string]uint64 {
+	counts := make(map[string]uint64, len(c))
+	for name, n := range c {
+		counts[name] = n.Load()
+	}
+	return counts
 }

@@ -3,6 +3,7 @@ package sse
 import (
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -28,7 +29,7 @@ func (r *rate) allow(addr netip.Addr) bool {
 	if r.perSecond == 0 {
 		return true
 	}
-	if addr.Is6() { // whoever has one such address has 2^64
+	if addr.Is6() { // a client that has one such address has 2^64
 		addr = netip.PrefixFrom(addr, 64).Masked().Addr()
 	}
 	most := max(1, 10*r.perSecond)
@@ -59,31 +60,36 @@ func (r *rate) allow(addr netip.Addr) bool {
 	return allowed
 }
 
-// clientAddr returns the address of who asks: the peer, or where that is a proxy in
-// trusted the last address in X-Forwarded-For that is none. What comes before that
-// one the client may have made up. The zero Addr where there is none to tell.
+// clientAddr returns the client's address: the peer's or, if the peer is a proxy in
+// trusted, the last address in X-Forwarded-For that is not such a proxy. The client may
+// have made up what comes before that. The zero Addr means that there is no address.
 func clientAddr(r *http.Request, trusted []netip.Prefix) netip.Addr {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil { // a Unix socket, say
-		return netip.Addr{}
-	}
-	addr := peer.Addr().Unmap().WithZone("")
+	addr := peerAddr(r)
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for i := len(hops) - 1; i >= 0 && isIn(trusted, addr); i-- {
 		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
 		if err != nil {
 			break
 		}
-		addr = hop.Unmap().WithZone("")
+		addr = bare(hop)
 	}
 	return addr
 }
 
-func isIn(prefixes []netip.Prefix, addr netip.Addr) bool {
-	for _, prefix := range prefixes {
-		if prefix.Contains(addr) {
-			return true
-		}
+// peerAddr returns the address at the other end of the connection: the zero Addr,
+// which no prefix contains, where there is none, as with a Unix socket.
+func peerAddr(r *http.Request) netip.Addr {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
 	}
-	return false
+	return bare(peer.Addr())
+}
+
+// bare returns addr as prefixes know it: a dual-stack listener sees IPv4 peers as
+// ::ffff:10.0.0.1, and Contains is false for an address with a zone.
+func bare(addr netip.Addr) netip.Addr { return addr.Unmap().WithZone("") }
+
+func isIn(prefixes []netip.Prefix, addr netip.Addr) bool {
+	return slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Contains(addr) })
 }

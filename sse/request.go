@@ -29,8 +29,7 @@ type request struct {
 func (h *Handler) admit(r *http.Request, maxScopes int) (request, *problem) {
 	id, err := h.Identify(r, false)
 	if err != nil {
-		h.log.Debug("credentials refused", "err", err)
-		return request{}, unknown(err)
+		return request{}, h.unknown(err)
 	}
 	req, p := readRequest(r, maxScopes)
 	if p != nil {
@@ -42,7 +41,9 @@ func (h *Handler) admit(r *http.Request, maxScopes int) (request, *problem) {
 		h.log.Warn("authorization has no answer", "err", err)
 		return request{}, notAuthorized.problem("Whether the scope is allowed can't be told at the moment.")
 	case scope != "":
-		return request{}, notAllowed.problem(fmt.Sprintf("You may not subscribe to %s.", scope)).about(scope)
+		p := notAllowed.problem(fmt.Sprintf("You may not subscribe to %s.", scope))
+		p.Scope = scope
+		return request{}, p
 	}
 	return req, nil
 }

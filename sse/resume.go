@@ -12,72 +12,8 @@ import (
 
 const replayTimeout = 10 * time.Second
 
-// begin writes the ready frame, and what the client missed: since it left, or since
-// the cursor in that frame.
-func (s *stream) begin() error {
-	b := takeFrames()
-	defer b.free()
-	first := s.req.since.IsZero()
-	if first {
-		if err := s.startHere(b); err != nil {
-			return err
-		}
-	} else {
-		// No newer one before all that was missed is written.
-		s.lastID = s.req.since.String()
-	}
-	if err := b.ready(s.lastID, s.req.scopes); err != nil { // strings only: it can't
-		panic(err)
-	}
-	if err := s.write(b); err != nil {
-		return err
-	}
-	if !first {
-		return s.resume(b, true)
-	}
-	if s.h.cfg.Replay == nil {
-		return nil
-	}
-	// The stream may have begun in the middle of a batch, whose first events were
-	// emitted before, but are not covered by the position.
-	start, err := journal.ParseCursor(s.sub.Start())
-	if err != nil { // there was none, or it is of another kind
-		return nil
-	}
-	s.req.since = start
-	return s.resume(b, false)
-}
-
-// startHere sets lastID to a cursor that covers nothing which is still queued.
-func (s *stream) startHere(b *frames) error {
-	s.lastID = s.sub.Start()
-	for s.lastID == "" { // subscribed before anything was read from the database
-		if err := s.over(); err != nil {
-			return err
-		}
-		d := s.sub.TryTake()
-		switch {
-		case d != nil && d.Event.Cursor != "":
-			s.lastID = d.Event.Cursor // of the first that is queued
-			s.held = append(s.held, d)
-		case d != nil: // the first position may cover it
-			if !s.leavesOut(&d.Event) {
-				s.h.addEvent(b, "", &d.Event, 1)
-			}
-			if b.full() {
-				if err := s.write(b); err != nil {
-					return err
-				}
-			}
-		default:
-			s.lastID, _ = s.sub.Drained()
-		}
-	}
-	return nil
-}
-
-// resume writes what happened since the client's cursor, or resets. away says that
-// nobody kept for it what can't be replayed.
+// resume writes what happened since the cursor req.since, or resets. away says that the
+// client was away: no queue has what can't be replayed.
 func (s *stream) resume(b *frames, away bool) error {
 	replay, events, reason, err := s.replay()
 	if err != nil {
@@ -154,8 +90,8 @@ func (s *stream) resets(reason string, match func(scope string) bool) []bus.Chan
 	return events
 }
 
-// join sets up what is live to follow on a replay that is written; nil means that
-// there was none, but resets, which cover all until the subscription began.
+// join prepares the live events to follow a replay that is written. A nil r means that
+// resets were written instead, which cover all until the subscription began.
 func (s *stream) join(r *journal.Replay) {
 	if r == nil {
 		if start := s.sub.Start(); start != "" {
@@ -172,9 +108,9 @@ func (s *stream) join(r *journal.Replay) {
 	}
 }
 
-// writeWhile is write, unless the stream is over or no longer allowed.
+// writeWhile writes b, unless the stream is over or no longer allowed.
 func (s *stream) writeWhile(b *frames) error {
-	if err := s.pause(longAgo); err != nil {
+	if err := s.pause(time.Now()); err != nil {
 		return err
 	}
 	if err := s.permitted(); err != nil {
@@ -186,7 +122,7 @@ func (s *stream) writeWhile(b *frames) error {
 // seam is where a replay and the live events that were queued meanwhile overlap.
 // The zero value is that of a stream without a replay.
 type seam struct {
-	seen   []journal.Cursor // what they cover, the client has
+	seen   []journal.Cursor // the client has all that they cover
 	before string           // an incarnation that was over when the replay was made
 }
 
@@ -201,9 +137,9 @@ func (m *seam) includes(e *bus.ChangeEvent) bool {
 	})
 }
 
-// id returns the id to write where the bus's position is stamp: last, until stamp
-// has caught up with what was replayed. Both are true of what was written, but an
-// older one would have the client get more twice.
+// id returns the id to write when the bus's position is stamp: last, until stamp has
+// caught up with what was replayed. Both cover only what was written, but with an older
+// id the client would get more events twice.
 func (m *seam) id(stamp, last string) string {
 	switch {
 	case stamp == "":
@@ -214,7 +150,7 @@ func (m *seam) id(stamp, last string) string {
 	return m.parse(stamp, last)
 }
 
-// parse is id for a stamp that has to be looked at.
+// parse is id for a stamp that has to be parsed.
 func (m *seam) parse(stamp, last string) string {
 	cursor, err := journal.ParseCursor(stamp)
 	if err == nil && cursor.Incarnation == m.before {

@@ -1,11 +1,9 @@
 package sse
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
-	mathrand "math/rand/v2"
 	"net/http"
 	"os"
 	"runtime/debug"
@@ -15,6 +13,7 @@ import (
 
 	"github.com/pgbell/pgbell/bus"
 	"github.com/pgbell/pgbell/journal"
+	"github.com/pgbell/pgbell/sse/internal/wire"
 )
 
 // Why a stream ends, besides its client going away.
@@ -46,8 +45,8 @@ func final(end error) (reason string, ok bool) {
 // stream is one answer to GET /events. There may be tens of thousands.
 type stream struct {
 	h       *Handler
-	wire    wire
-	server  *http.Server // that ends it when it shuts down; nil for one that waits for it
+	wire    wire.Wire
+	server  *http.Server // its Shutdown ends the stream, if that is hijacked; else nil
 	req     request
 	sub     *bus.Subscription
 	session string
@@ -57,7 +56,7 @@ type stream struct {
 	unsent       []byte // what a writer had no room for: goes before all else
 	unsentEvents int    // frames that end in it
 
-	lastID string // what the client has for its last id, as far as the stream gave it one, once burst is written
+	lastID string // the client's last id once burst is written; "" if the stream gave it none
 	burst  *burst // nil if the client did not ask for any
 
 	cause    atomic.Pointer[error] // why to end
@@ -72,12 +71,12 @@ type stream struct {
 // problem means that nothing was written.
 func (h *Handler) stream(w http.ResponseWriter, r *http.Request, req request) *problem {
 	req.id.UserID = strings.Clone(req.id.UserID) // it may be part of something large
-	s := &stream{h: h, wire: h.newWire(w, r), req: req, session: rand.Text()}
+	to, hijacks := wire.New(w, r, h.writers)
+	s := &stream{h: h, wire: to, req: req, session: rand.Text()}
 	if req.window+req.spread > 0 {
 		s.burst = &burst{window: req.window, spread: req.spread}
 	}
-	_, hijack := s.wire.(*socket)
-	if hijack {
+	if hijacks {
 		s.server, _ = r.Context().Value(http.ServerContextKey).(*http.Server)
 	}
 	in, full := h.gate.enter(&h.cfg, s)
@@ -91,9 +90,9 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, req request) *p
 	now := time.Now()
 	s.sub = h.bus.Subscribe(req.scopes, bus.Options{
 		Connection: &bus.Connection{SessionID: s.session, UserID: req.id.UserID, ConnectedAt: now.UTC()},
-		Wake:       s.wire.wake,
+		Wake:       s.wire.Wake,
 	})
-	s.askAt = now // who was disconnected after the request was allowed, but before Subscribe, was not found
+	s.askAt = now // a CloseUser between admit and Subscribe did not find this stream
 	s.beatAt = now.Add(h.beatAfter())
 	if err := s.open(w, r); err != nil {
 		s.sub.Close()
@@ -101,7 +100,7 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, req request) *p
 		h.log.Error("response can't be streamed: a middleware hides Flush or SetWriteDeadline, see http.ResponseController", "err", err)
 		return cannotStream.problem("This server can't stream: see its log.")
 	}
-	if hijack {
+	if hijacks {
 		go s.start(true) // net/http's goroutine has a large stack, which would stay
 	} else {
 		s.start(false)
@@ -120,8 +119,8 @@ func (s *stream) open(w http.ResponseWriter, r *http.Request) error {
 	for name, value := range streamHeaders {
 		w.Header().Set(name, value)
 	}
-	err := s.wire.open(w, r, time.Now().Add(s.h.cfg.WriteTimeout))
-	if unsupported(err) {
+	err := s.wire.Open(w, r, time.Now().Add(s.h.cfg.WriteTimeout))
+	if errors.Is(err, http.ErrNotSupported) {
 		for name := range streamHeaders {
 			w.Header().Del(name)
 		}
@@ -133,9 +132,9 @@ func (s *stream) open(w http.ResponseWriter, r *http.Request) error {
 // start writes the stream until it ends: the beginning here, and the rest in a
 // goroutine of its own if rest is set.
 //
-// What is begun with needs a large stack, what follows a small one. A stack that has
-// grown hardly ever shrinks (runtime.shrinkstack), so a stream begins its long life
-// on a new one, and keeps off it what is deep: frames of 2 kB in all are enough then.
+// The beginning needs a large stack, the rest a small one. A stack that has grown hardly
+// ever shrinks (runtime.shrinkstack), so a stream begins its long life on a new one, and
+// makes no deep calls on it: then 2 kB are enough.
 func (s *stream) start(rest bool) {
 	s.h.log.Debug("stream opened", "session", s.session, "scopes", len(s.req.scopes), "resumed", !s.req.since.IsZero())
 	switch end := s.prepare(); {
@@ -148,7 +147,7 @@ func (s *stream) start(rest bool) {
 	}
 }
 
-// prepare writes all that comes before what is live. An error is the stream's end.
+// prepare does all that comes before live. An error is the stream's end.
 func (s *stream) prepare() (end error) {
 	defer func() { s.survive(&end, recover()) }()
 	if err := s.awaitReady(); err != nil {
@@ -174,20 +173,8 @@ func (s *stream) follow() {
 	end = s.live()
 }
 
-// aside runs f on a stack of its own: see serve. A panic of f comes out here.
-func aside(f func()) {
-	done := make(chan any)
-	go func() {
-		defer func() { done <- recover() }()
-		f()
-	}()
-	if p := <-done; p != nil {
-		panic(p)
-	}
-}
-
-// survive makes a panic the stream's end, and of no other: a hijacked one has no
-// net/http around it that would.
+// survive makes a panic the end of this stream, and not of the process: around a
+// hijacked stream there is no net/http that would recover.
 func (s *stream) survive(end *error, p any) {
 	if p != nil {
 		s.h.log.Error("stream panicked", "session", s.session, "panic", p, "stack", string(debug.Stack()))
@@ -202,7 +189,7 @@ func (s *stream) finish(end error) {
 	if reason, ok := final(end); ok {
 		s.close(reason)
 	}
-	s.wire.finish(time.Now().Add(s.h.cfg.WriteTimeout))
+	s.wire.Finish(time.Now().Add(s.h.cfg.WriteTimeout))
 	if end == errSlow {
 		s.h.cut.Add(1)
 		s.h.log.Warn("slow client cut", "session", s.session, "after", s.h.cfg.WriteTimeout)
@@ -211,112 +198,14 @@ func (s *stream) finish(end error) {
 	s.h.log.Debug("stream ended", "session", s.session, "reason", end)
 }
 
-// close tells the client that and why the stream ends, if it reads.
+// close tells the client why the stream ends, if the client reads.
 func (s *stream) close(reason string) {
 	b := takeFrames()
 	defer b.free()
 	if err := b.close(reason); err != nil { // a string: it can't
 		panic(err)
 	}
-	if s.wire.limit(time.Now().Add(time.Second)) == nil {
-		_ = s.wire.write(b.bytes())
-	}
-}
-
-// end has the stream end, if nothing else has before. It may be called by anyone.
-func (s *stream) end(cause error) {
-	s.cause.CompareAndSwap(nil, &cause)
-	s.wire.wake()
-}
-
-// pause waits until the stream is woken, until look, or until something else is due
-// that it then sets: beat, or stopping. It may return sooner. An error is the
-// stream's end.
-func (s *stream) pause(look time.Time) error {
-	until := earlier(look, s.beatAt)
-	until = earlier(until, s.req.id.Expires)
-	if !s.stopping {
-		until = earlier(until, s.stopAt)
-	}
-	if err := s.wire.wait(until); err != nil {
-		return err
-	}
-	if err := s.writeUnsent(); err != nil {
-		return err
-	}
-	return s.over()
-}
-
-// earlier returns the earlier of two times, of which zero is never.
-func earlier(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
-}
-
-// over returns why the stream is over, nil if it is not, and sets what is due. Who
-// was closed gets no more, even if something is queued.
-func (s *stream) over() error {
-	if cause := s.cause.Load(); cause != nil {
-		return *cause
-	}
-	if s.sub.Ended() {
-		return errClosed
-	}
-	now := time.Now()
-	if s.req.id.expired(now) {
-		return errExpired
-	}
-	if !now.Before(s.beatAt) {
-		s.beat = true
-		s.beatAt = now.Add(s.h.beatAfter())
-	}
-	if s.stopAt.IsZero() && s.h.gate.draining() {
-		s.stopAt = now.Add(mathrand.N(s.h.gate.over + 1))
-	}
-	if !s.stopAt.IsZero() && !now.Before(s.stopAt) {
-		s.stopping = true
-	}
-	return nil
-}
-
-// call has f run beside the stream, which meanwhile waits: if it is over, f's context
-// is done. It returns after f has. So no question makes the stack of a stream grow,
-// which would stay, and a client that leaves is noticed while there is no answer.
-func (s *stream) call(limit time.Duration, f func(context.Context)) error {
-	ctx, cancel := context.WithTimeout(s.wire.context(), limit)
-	defer cancel()
-	done := make(chan struct{})
-	go func() {
-		defer s.wire.wake()
-		defer close(done)
-		defer func() {
-			if p := recover(); p != nil {
-				s.h.log.Error("hook panicked", "session", s.session, "panic", p, "stack", string(debug.Stack()))
-			}
-		}()
-		f(ctx)
-	}()
-	for {
-		err := s.pause(time.Time{})
-		if err != nil {
-			cancel()
-			<-done
-			return err
-		}
-		select {
-		case <-done:
-			return nil
-		default:
-		}
-	}
-}
-
-// beatAfter returns the time to the next heartbeat: at most the configured one, and
-// not the same for all.
-func (h *Handler) beatAfter() time.Duration {
-	return h.cfg.Heartbeat - mathrand.N(h.cfg.Heartbeat/8+1)
+	_ = s.wire.Write(b.bytes(), time.Now().Add(time.Second))
 }
 
 // write writes b, if there is anything in it, and empties it. The client has until
@@ -330,7 +219,7 @@ func (s *stream) write(b *frames) error {
 	return err
 }
 
-// writeUnsent writes the rest of what a writer could not, were it amid a frame.
+// writeUnsent writes what a writer had no room for: it may be the rest of a frame.
 func (s *stream) writeUnsent() error {
 	if len(s.unsent) == 0 {
 		return nil
@@ -341,25 +230,12 @@ func (s *stream) writeUnsent() error {
 }
 
 func (s *stream) writeBytes(b []byte, events int) error {
-	err := s.limitWrite()
-	if err == nil {
-		err = s.wire.write(b)
-	}
-	if err != nil {
-		return s.unwritten(err)
-	}
-	s.h.frames.Add(uint64(events))
-	return nil
-}
-
-func (s *stream) limitWrite() error {
 	by := time.Now().Add(s.h.cfg.WriteTimeout)
-	return s.wire.limit(earlier(by, s.req.id.Expires))
-}
-
-// unwritten returns why a write failed.
-func (s *stream) unwritten(err error) error {
+	err := s.wire.Write(b, earlier(by, s.req.id.Expires))
 	switch {
+	case err == nil:
+		s.h.frames.Add(uint64(events))
+		return nil
 	case s.req.id.expired(time.Now()):
 		return errExpired
 	case errors.Is(err, os.ErrDeadlineExceeded):

@@ -9,18 +9,20 @@ import (
 
 const module = "github.com/pgbell/pgbell/"
 
-// mayImport lists, for the packages that users build upon, all packages of this
-// module that they may depend on, directly or not.
+// mayImport lists, for the packages that users build upon and what is inside them,
+// all packages of this module that they may depend on, directly or not.
 var mayImport = map[string][]string{
 	"bus":         nil,
 	"journal":     {"bus"},
 	"listener":    {"bus", "journal"},
-	"sse":         {"bus", "journal"},
-	"sse/jwtauth": {"bus", "journal", "sse"},
-	"sse/pgauth":  {"bus", "journal", "sse"},
+	"sse":         {"bus", "journal", "sse/internal/wire"},
+	"sse/jwtauth": {"bus", "journal", "sse", "sse/internal/wire"},
+	"sse/pgauth":  {"bus", "journal", "sse", "sse/internal/wire"},
 	"triggers":    nil,
 	"migrations":  nil,
 	"js":          nil,
+
+	"sse/internal/wire": nil,
 }
 
 // list returns the lines of go list with these arguments.
@@ -45,8 +47,8 @@ func TestImportsGoOneWay(t *testing.T) {
 			if ours && other != name && !slices.Contains(allowed, other) {
 				t.Errorf("%s depends on %s; it may on %v", name, other, allowed)
 			}
-			if !ours && name == "bus" {
-				t.Errorf("bus depends on %s; it may on the standard library alone", dep)
+			if !ours && (name == "bus" || name == "sse/internal/wire") {
+				t.Errorf("%s depends on %s; it may on the standard library alone", name, dep)
 			}
 			if !ours && name == "sse" && strings.HasPrefix(dep, "github.com/lestrrat-go/") {
 				t.Errorf("sse depends on %s; tokens are for sse/jwtauth, which not everyone needs", dep)

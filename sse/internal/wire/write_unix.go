@@ -1,6 +1,6 @@
 //go:build unix && !linux
 
-package sse
+package wire
 
 import "syscall"
 

@@ -1,6 +1,6 @@
 //go:build unix
 
-package sse
+package wire
 
 import (
 	"errors"
@@ -49,14 +49,14 @@ func TestEndOverlookedBetweenTwoReadsIsSeenWhenTheStreamSettles(t *testing.T) {
 	interrupt()
 	begin := time.Now()
 	for {
-		if err := end.SetReadDeadline(time.Now().Add(settle)); err != nil {
+		if err := end.SetReadDeadline(time.Now().Add(SettleAfter)); err != nil {
 			t.Fatal(err)
 		}
 		_, err := end.Read(make([]byte, 1))
 		if err == io.EOF {
 			break
 		}
-		if took := time.Since(begin); !errors.Is(err, os.ErrDeadlineExceeded) || took > 10*settle {
+		if took := time.Since(begin); !errors.Is(err, os.ErrDeadlineExceeded) || took > 10*SettleAfter {
 			t.Fatalf("got %v after %v, want the end of the stream", err, took)
 		}
 	}

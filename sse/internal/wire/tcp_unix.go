@@ -1,6 +1,6 @@
 //go:build unix
 
-package sse
+package wire
 
 import (
 	"io"
@@ -54,15 +54,15 @@ func bare(conn net.Conn) endpoint {
 	return t
 }
 
-// Read returns what the client sends, or its end. The first look whether there is
-// any is a system call for nothing each time that the stream has been woken, a fifth
-// of all that a frame costs. It is left out if there was one not long ago: then all
-// that came since the last Read had begun to wait is told by the poller, but for what
-// came between two Reads, which is seen when the stream settles.
+// Read returns what the client sends, or its end. To look at the socket before it waits
+// is a system call, which finds nothing after most wakes: a fifth of all that a frame
+// costs. Read does not look if it did so not long ago. Then the poller tells of all
+// that comes while a Read waits; what came between two Reads is seen when the stream
+// settles.
 func (t *tcp) Read(b []byte) (int, error) {
 	t.into = b
 	now := time.Now()
-	if t.look = !t.interrupted || now.Sub(t.looked) >= settle; t.look {
+	if t.look = !t.interrupted || now.Sub(t.looked) >= SettleAfter; t.look {
 		t.looked = now
 	}
 	err := t.raw.Read(t.receive)
@@ -94,7 +94,7 @@ func (t *tcp) tryRead(fd uintptr) bool {
 	}
 }
 
-// send may be called beside Read, but not beside Close: it asks nobody for the file.
+// send may be called beside Read, but not beside Close: it does not lock the file.
 func (t *tcp) send(b []byte) int {
 	for {
 		n, err := write(t.fd, b)

@@ -1,6 +1,6 @@
 //go:build !unix
 
-package sse
+package wire
 
 import "net"
 

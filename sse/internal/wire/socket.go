@@ -1,4 +1,4 @@
-package sse
+package wire
 
 import (
 	"bytes"
@@ -28,15 +28,15 @@ var errNoise = errors.New("client keeps sending")
 // socket is the wire of a connection that was taken over from net/http, which keeps
 // several times what a stream needs. The stream waits in a Read, which sees that the
 // client is gone, and which a deadline in the past interrupts. So one goroutine is
-// enough, without a timer. Once the stream is lent, it is woken for little: while it
-// waits, a writer serves it.
+// enough, without a timer. Once the stream is lent, its goroutine is woken for little:
+// while it waits, a writer serves the stream.
 type socket struct {
 	conn  endpoint // nil until open
 	state atomic.Uint32
 
 	writer   *writer
-	lent     served     // nil: nobody else may serve the stream
-	turn     sync.Mutex // held by who serves it
+	lent     Served     // nil: the writer may not serve the stream
+	turn     sync.Mutex // held by the goroutine that serves it
 	settleAt time.Time  // of the writer; zero: it need not look again
 
 	readBy  time.Time // the deadlines that were set; zero for none
@@ -48,9 +48,9 @@ type socket struct {
 	scrap [32]byte
 }
 
-// The states of a socket. Who finds it waiting, and wakes it, has to interrupt the Read,
-// or to queue it for its writer. The stream's goroutine may take it back from the
-// queue, and makes a writer's turn end before it goes on.
+// The states of a socket. A call of Wake that finds it waiting interrupts the Read, or
+// queues the socket for its writer. The stream's goroutine may take it back from the
+// queue; it waits for the end of a writer's turn before it goes on.
 const (
 	isBusy uint32 = iota
 	isWaiting
@@ -59,28 +59,6 @@ const (
 	isServed
 	isServedAgain // woken meanwhile
 )
-
-// served is a stream as its writer knows it.
-type served interface {
-	// serve does what there is to do, without blocking, and says what is left.
-	serve() outcome
-}
-
-// outcome is what is left to do for a stream that was served.
-type outcome int
-
-const (
-	nothing outcome = iota
-	more            // of the same
-	other           // that its own goroutine has to do
-)
-
-// sender is an endpoint that can be written to without blocking.
-type sender interface {
-	// send writes as much of b as there is room for. Its error comes again with the
-	// next Write.
-	send(b []byte) (n int)
-}
 
 var longAgo = time.Unix(1, 0)
 
@@ -91,17 +69,14 @@ type endpoint interface {
 	SetWriteDeadline(time.Time) error
 }
 
-func (c *socket) open(w http.ResponseWriter, r *http.Request, by time.Time) error {
+func (c *socket) Open(w http.ResponseWriter, r *http.Request, by time.Time) error {
 	conn, buf, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return fmt.Errorf("hijack: %w, %w", err, http.ErrNotSupported)
 	}
 	c.conn = bare(conn)
 	c.noise = buf.Reader.Buffered()
-	if err := c.limit(by); err != nil {
-		return err
-	}
-	return c.write(head(w.Header(), r))
+	return c.Write(head(w.Header(), r), by)
 }
 
 // framing are headers that net/http would not have taken over as they are.
@@ -127,7 +102,8 @@ func head(header http.Header, r *http.Request) []byte {
 	return b.Bytes()
 }
 
-// limit leaves a deadline that is good enough: to set one costs.
+// limit sets the deadline of a write, or leaves one that is good enough: to set one
+// costs.
 func (c *socket) limit(by time.Time) error {
 	if !c.writeBy.After(by) && by.Sub(c.writeBy) <= time.Until(by)/8 {
 		return nil
@@ -136,7 +112,10 @@ func (c *socket) limit(by time.Time) error {
 	return c.conn.SetWriteDeadline(by)
 }
 
-func (c *socket) write(b []byte) error {
+func (c *socket) Write(b []byte, by time.Time) error {
+	if err := c.limit(by); err != nil {
+		return err
+	}
 	if c.broken { // perhaps amid a frame
 		return net.ErrClosed
 	}
@@ -145,7 +124,7 @@ func (c *socket) write(b []byte) error {
 	return err
 }
 
-func (c *socket) wait(until time.Time) error {
+func (c *socket) Wait(until time.Time) error {
 	if !until.IsZero() && !time.Now().Before(until) {
 		return nil
 	}
@@ -156,8 +135,8 @@ func (c *socket) wait(until time.Time) error {
 		}
 		c.readBy, c.stale = until, false
 	}
-	// From here on wake interrupts, and after the deadline above was set. One that
-	// is late, and interrupts another Read than it meant to, does no harm.
+	// From here on Wake interrupts, and does so after the deadline above was set. One
+	// that is late, and interrupts another Read than it meant to, does no harm.
 	if !c.state.CompareAndSwap(isBusy, isWaiting) {
 		c.state.Store(isBusy)
 		return nil
@@ -186,7 +165,7 @@ func (c *socket) listen() error {
 	return errNoise
 }
 
-func (c *socket) wake() {
+func (c *socket) Wake() {
 	for {
 		state, next := c.state.Load(), isWoken
 		switch {
@@ -210,18 +189,14 @@ func (c *socket) wake() {
 	}
 }
 
-// interrupt has wait return.
+// interrupt makes Wait return.
 func (c *socket) interrupt() { _ = c.conn.SetReadDeadline(longAgo) }
 
-func (c *socket) lend(s served) {
+func (c *socket) Lend(s Served) {
 	if _, ok := c.conn.(sender); ok {
 		c.lent = s
 	}
 }
-
-func (c *socket) send(b []byte) int { return c.conn.(sender).send(b) }
-
-func (c *socket) settle(at time.Time) { c.writer.settle(c, at) }
 
 // serve is the writer's turn.
 func (c *socket) serve() {
@@ -231,17 +206,17 @@ func (c *socket) serve() {
 		return // the stream's goroutine goes on
 	}
 	for {
-		switch c.lent.serve() {
-		case nothing:
+		switch c.lent.Serve(Turn{c}) {
+		case Done:
 			if c.state.CompareAndSwap(isServed, isWaiting) {
 				return
 			}
 			c.state.Store(isServed)
-		case more:
+		case More:
 			c.state.Store(isQueued)
 			c.writer.add(c)
 			return
-		case other:
+		case HandBack:
 			c.state.Store(isWoken)
 			c.interrupt()
 			return
@@ -249,12 +224,12 @@ func (c *socket) serve() {
 	}
 }
 
-func (c *socket) context() context.Context { return context.Background() }
+func (c *socket) Context() context.Context { return context.Background() }
 
-// finish closes the connection. Were there anything left to read by then, or did it
+// Finish closes the connection. Were there anything left to read by then, or did it
 // come later, TCP would answer with a reset, at which the client may throw away the
 // last frames unread (RFC 9112, 9.6).
-func (c *socket) finish(by time.Time) {
+func (c *socket) Finish(by time.Time) {
 	defer c.conn.Close()
 	half, ok := c.conn.(interface{ CloseWrite() error })
 	if c.broken || !ok {
