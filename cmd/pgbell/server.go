@@ -49,7 +49,8 @@ func (s *server) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	lag, looking := newLag(), &watchers{}
+	lag := newLag()
+	var looking *watchers
 	onRecord := func(r journal.Record) {
 		lag.observe(r)
 		past.observe(r)
@@ -77,13 +78,17 @@ func (s *server) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	identify := func(r *http.Request) (sse.Identity, error) { return h.Identify(r, s.named) }
+	if looking, err = newWatchers(ctx, identify, s.log); err != nil {
+		return err
+	}
 	router := mux.NewRouter()
 	h.Register(router)
 	router.Handle("/pgbell.js", moduleHandler()).Methods(http.MethodGet, http.MethodHead)
 	router.Handle("/metrics", metricsHandler(stats{b, l, h, past, feeds, s.retention}, lag)).Methods(http.MethodGet)
 	page := &statusPage{
 		bus: b, listener: l, handler: h, feeds: feeds, history: past, watchers: looking, database: s.conf.Database, retention: s.retention,
-		named: s.named, ended: ctx.Done(), log: s.log, started: time.Now(),
+		named: s.named, log: s.log, started: time.Now(),
 	}
 	if s.status {
 		page.register(router, s.pages == nil)

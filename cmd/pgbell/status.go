@@ -45,8 +45,7 @@ type statusPage struct {
 	watchers  *watchers
 	database  string
 	retention time.Duration
-	named     bool            // the anonymous may not see it
-	ended     <-chan struct{} // closed when the server drains
+	named     bool // the anonymous may not see it
 	log       *slog.Logger
 	started   time.Time
 
@@ -86,6 +85,15 @@ func (p *statusPage) page(w http.ResponseWriter, r *http.Request) {
 	default:
 		p.handler.Refuse(w, r, err)
 	}
+}
+
+// events answers with the stream of what changes.
+func (p *statusPage) events(w http.ResponseWriter, r *http.Request) {
+	if _, err := p.handler.Identify(r, p.named); err != nil { // the handler counts those whom it refuses
+		p.handler.Refuse(w, r, err)
+		return
+	}
+	p.watchers.ServeHTTP(w, r)
 }
 
 func (p *statusPage) render(w http.ResponseWriter, code int, name string, data any) {

@@ -45,15 +45,17 @@ func (s *statusEvents) next() bool {
 			event = after
 		}
 		if after, ok := strings.CutPrefix(line, "data: "); ok {
-			var data map[string]string
+			var data struct {
+				Data   map[string]string
+				Reason string
+			}
 			if err := json.Unmarshal([]byte(after), &data); err != nil {
 				panic(err)
 			}
 			if event == "close" {
-				s.said = data["reason"]
-				continue
+				s.said = data.Reason
 			}
-			for name, html := range data {
+			for name, html := range data.Data {
 				s.parts[name] = html
 				s.all.WriteString(html)
 			}
