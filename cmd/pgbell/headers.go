@@ -14,24 +14,6 @@ func noSniff(next http.Handler) http.Handler {
 	})
 }
 
-// pageHeaders are for pages: nothing of them may load anything from elsewhere, run a
-// script that isn't a file of its own, or stand in a frame of others.
-func pageHeaders(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		for name, value := range map[string]string{
-			"Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; " +
-				"base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-			"Cache-Control":              "no-store",
-			"Cross-Origin-Opener-Policy": "same-origin",
-			"Referrer-Policy":            "no-referrer",
-			"X-Frame-Options":            "DENY",
-		} {
-			w.Header().Set(name, value)
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
 // loopbackNames refuses requests that name another host than this machine: they
 // come from a page whose name was pointed here (DNS rebinding), and which the
 // browser therefore takes for one of ours. An address can't be pointed elsewhere,

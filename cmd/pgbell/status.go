@@ -16,6 +16,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"github.com/pgbell/pgbell/bus"
+	"github.com/pgbell/pgbell/cmd/pgbell/webpage"
 	"github.com/pgbell/pgbell/listener"
 	"github.com/pgbell/pgbell/sse"
 	"github.com/pgbell/pgbell/triggers"
@@ -60,7 +61,7 @@ type statusPage struct {
 // register adds the page's routes to r: at /, unless that is taken, and at /status.
 func (p *statusPage) register(r *mux.Router, root bool) {
 	page := r.Methods(http.MethodGet, http.MethodHead).Subrouter()
-	page.Use(pageHeaders)
+	page.Use(webpage.Headers)
 	if root {
 		page.HandleFunc("/", p.page)
 	}
