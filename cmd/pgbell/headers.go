@@ -3,7 +3,8 @@ package main
 import (
 	"net"
 	"net/http"
-	"net/netip"
+
+	"github.com/pgbell/pgbell/internal/loopback"
 )
 
 // noSniff keeps browsers from taking an answer for something else than it says.
@@ -20,7 +21,7 @@ func noSniff(next http.Handler) http.Handler {
 // and a port says nothing: a tunnel may give it another.
 func loopbackNames(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !isLoopback(r.Host) {
+		if !namesLoopback(r.Host) {
 			http.Error(w, "This is only for requests to localhost or to a loopback address.", http.StatusMisdirectedRequest)
 			return
 		}
@@ -28,16 +29,12 @@ func loopbackNames(next http.Handler) http.Handler {
 	})
 }
 
-// isLoopback says whether a Host header names this machine.
-func isLoopback(host string) bool {
+// namesLoopback says whether a Host header names this machine.
+func namesLoopback(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	} else if len(host) > 1 && host[0] == '[' && host[len(host)-1] == ']' {
 		host = host[1 : len(host)-1]
 	}
-	if host == "localhost" {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
+	return loopback.Is(host)
 }
