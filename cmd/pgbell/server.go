@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,19 +24,19 @@ import (
 // server is a bus, a listener that feeds it, and the HTTP side that serves it:
 // how a library user would wire them, too.
 type server struct {
-	conf        *pgx.ConnConfig
-	listener    net.Listener                    // closed by run
-	web         sse.Config                      // but for what run sets: Replay, Ready, Hijack, Logger
-	authorizer  *pgauth.Authorizer              // that web asks; nil if it doesn't. Closed by run
-	pages       http.Handler                    // answers what is not pgbell's own; nil for nothing
-	certificate *certificate                    // nil is plain HTTP
-	guard       func(http.Handler) http.Handler // decides who may ask; nil leaves it to authenticate
-	drain       time.Duration
-	retention   time.Duration // 0 is an hour
-	poll        bool          // never ask writers to ring
-	status      bool          // serve the status page
-	named       bool          // to those alone who have a name
-	log         *slog.Logger
+	conf       *pgx.ConnConfig
+	listener   net.Listener                    // closed by run
+	web        sse.Config                      // but for what run sets: Replay, Ready, Hijack, Logger
+	authorizer *pgauth.Authorizer              // that web asks; nil if it doesn't. Closed by run
+	pages      http.Handler                    // answers what is not pgbell's own; nil for nothing
+	tls        *tls.Config                     // nil is plain HTTP
+	guard      func(http.Handler) http.Handler // decides who may ask; nil leaves it to authenticate
+	drain      time.Duration
+	retention  time.Duration // 0 is an hour
+	poll       bool          // never ask writers to ring
+	status     bool          // serve the status page
+	named      bool          // to those alone who have a name
+	log        *slog.Logger
 }
 
 // run serves until ctx is done, then drains and returns nil.
@@ -102,8 +103,8 @@ func (s *server) run(ctx context.Context) error {
 	}
 	web, scheme := newWeb(handler, s.log), "http"
 	serve := web.Serve
-	if s.certificate != nil {
-		web.TLSConfig, scheme = s.certificate.config(), "https"
+	if s.tls != nil {
+		web.TLSConfig, scheme = s.tls, "https"
 		serve = func(ln net.Listener) error { return web.ServeTLS(ln, "", "") }
 	}
 	s.log.Info("serving", "url", scheme+"://"+s.listener.Addr().String(), "version", thisBuild().Version)

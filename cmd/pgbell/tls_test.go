@@ -163,12 +163,12 @@ func TestFilesAreLookedAtOnceASecondAndWarnedAboutOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first, second, dir := newPair(t, "first"), newPair(t, "second"), t.TempDir()
 		certFile, keyFile := first.files(t, dir)
-		c, err := newCertificate(certFile, keyFile, slog.New(slog.NewTextHandler(&log, nil)))
+		c, err := newTLS(certFile, keyFile, slog.New(slog.NewTextHandler(&log, nil)))
 		if err != nil {
 			t.Fatal(err)
 		}
 		shown := func() string {
-			got, err := c.config().GetCertificate(nil)
+			got, err := c.GetCertificate(nil)
 			if err != nil {
 				t.Fatal(err)
 			}

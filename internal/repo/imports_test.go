@@ -16,7 +16,7 @@ var mayImport = map[string][]string{
 	"journal":     {"bus"},
 	"listener":    {"bus", "journal"},
 	"sse":         {"bus", "journal"},
-	"sse/jwtauth": {"bus", "journal", "sse", "internal/loopback"},
+	"sse/jwtauth": {"bus", "journal", "sse", "internal/loopback", "internal/reload"},
 	"sse/pgauth":  {"bus", "journal", "sse"},
 	"triggers":    nil,
 	"migrations":  nil,
