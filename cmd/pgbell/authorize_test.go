@@ -41,7 +41,7 @@ func TestServeAsksTheDatabaseWhoMaySubscribe(t *testing.T) {
 	}
 	p.waitLog(t, "the function of --authorize-sql does not allow it")
 
-	// Who is taken out and disconnected is out at once, and stays out.
+	// A member that is removed and disconnected is out at once, and stays out.
 	exec1(t, db, `delete from member where user_id = 'ann' and scope = 'project:7'; select pgbell.disconnect('ann', 'project:7')`)
 	if event, data := one.next(); event != "close" || data != `{"reason":"disconnected"}` {
 		t.Errorf("got %q %s, want close", event, data)

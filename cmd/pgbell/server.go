@@ -35,7 +35,7 @@ type server struct {
 	retention  time.Duration // 0 is an hour
 	poll       bool          // never ask writers to ring
 	status     bool          // serve the status page
-	named      bool          // to those alone who have a name
+	named      bool          // only to users that have a name
 	log        *slog.Logger
 }
 

@@ -90,7 +90,7 @@ func (p *statusPage) page(w http.ResponseWriter, r *http.Request) {
 
 // events answers with the stream of what changes.
 func (p *statusPage) events(w http.ResponseWriter, r *http.Request) {
-	if _, err := p.handler.Identify(r, p.named); err != nil { // the handler counts those whom it refuses
+	if _, err := p.handler.Identify(r, p.named); err != nil { // the handler counts its refusals
 		p.handler.Refuse(w, r, err)
 		return
 	}
@@ -122,7 +122,7 @@ func (p *statusPage) parts() (map[string]string, error) {
 	return parts, nil
 }
 
-// run keeps the history until ctx is done, and tells who watches.
+// run keeps the history until ctx is done, and tells the watchers what has changed.
 func (p *statusPage) run(ctx context.Context) {
 	p.history.run(ctx, p.totals, func() {
 		if !p.watchers.any() {

@@ -18,14 +18,14 @@ const (
 	statusScope = "status" // the only one of the watchers' bus
 )
 
-// watchers are those who look at the page: the subscribers of a bus of its own, so
+// watchers are the browsers that show the page: subscribers of a bus of its own, so
 // that they neither count nor show among the database's. Only tell is not safe for
 // concurrent use.
 type watchers struct {
 	bus      *bus.Bus
 	streams  *sse.Handler
 	ended    context.Context   // done when the server drains
-	told     map[string]string // the parts that all sessions have; nil: not all have any
+	told     map[string]string // the parts that all sessions have; nil: not all have the same
 	sessions map[string]bool   // to which told was told
 }
 
