@@ -10,19 +10,7 @@ import (
 // status is that of GET /events for user.
 func status(t *testing.T, server, user, scope string) int {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server+"/events?"+url.Values{"scope": {scope}}.Encode(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if user != "" {
-		req.Header.Set("X-Forwarded-User", user)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
-	return resp.StatusCode
+	return ask(t, http.MethodGet, server+"/events?"+url.Values{"scope": {scope}}.Encode(), asUser(user)...).StatusCode
 }
 
 const members = `create table member (user_id text, scope text); insert into member values ('ann', 'project:7'), ('ann', 'project:8'), ('bob', 'project:8');

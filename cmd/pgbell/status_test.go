@@ -19,15 +19,7 @@ type statusEvents struct {
 
 func watchStatus(t *testing.T, server string) *statusEvents {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server+"/status/events", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { resp.Body.Close() })
+	resp := send(t, http.DefaultClient, http.MethodGet, server+"/status/events")
 	if resp.StatusCode != http.StatusOK {
 		t.Fatalf("GET /status/events: %s", resp.Status)
 	}
