@@ -27,7 +27,7 @@ type proposalJSON struct {
 	SQL      string            `json:"sql"`
 }
 
-// proposal is one, with what to think about before one says yes.
+// proposal is triggers' own, with what to think about before a yes.
 type proposal struct {
 	triggers.Proposal
 	warnings []string
@@ -103,7 +103,7 @@ func proposalToJSON(p proposal, sql string) proposalJSON {
 	return out
 }
 
-// proposalWarnings are what to think about before one says yes.
+// proposalWarnings are what to think about before a yes.
 func proposalWarnings(p triggers.Proposal, feeds []triggers.Feed) []string {
 	var all []string
 	if len(p.Feed.Audience) == 0 {

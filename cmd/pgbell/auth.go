@@ -59,7 +59,7 @@ func authentication(c *cli.Command, log *slog.Logger) (sse.AuthenticateFunc, err
 	}
 	auth := c.String("auth")
 	if given := flagsGiven(c, jwtFlags); auth != "jwt" && len(given) > 0 {
-		// Without a word, everyone would be let in who was to be kept out.
+		// Else the server would let in everybody whom these flags were to keep out.
 		return nil, usagef("%s is for --auth jwt, and --auth is %q", given[0], auth)
 	}
 	switch auth {

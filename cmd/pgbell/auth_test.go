@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/json"
@@ -102,13 +101,13 @@ func TestTokenOpensWhatItNames(t *testing.T) {
 		t.Error("the log doesn't say that alice's token has scopes, but not that one")
 	}
 
-	s := openByToken(t, server+"/events?scope=task:1&scope=task:2", alice)
+	s := openStream(t, http.DefaultClient, server+"/events?scope=task:1&scope=task:2", "Authorization", "Bearer "+alice)
 	exec1(t, db, `insert into tasks values (1, 'bob'); insert into tasks values (2, 'alice')`)
 	if event, data := s.next(); event != "task:2" {
 		t.Errorf("the first event is %s %s, want alice's task", event, data)
 	}
 	begin := time.Now()
-	ends := openByToken(t, server+"/events?scope=news", token("--user", "alice", "--scope", "news", "--ttl", "4s"))
+	ends := openStream(t, http.DefaultClient, server+"/events?scope=news", "Authorization", "Bearer "+token("--user", "alice", "--scope", "news", "--ttl", "4s"))
 	for event, _ := ends.next(); event != ""; event, _ = ends.next() {
 		if event != "close" {
 			t.Errorf("got %s, want the end", event)
@@ -122,26 +121,6 @@ func TestTokenOpensWhatItNames(t *testing.T) {
 			t.Errorf("logged: %s", line)
 		}
 	}
-}
-
-// openByToken opens a stream with a token and waits until it is live.
-func openByToken(t *testing.T, url, token string) *stream {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+token)
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { resp.Body.Close() })
-	s := &stream{bufio.NewScanner(resp.Body)}
-	if event, data := s.next(); event != "ready" {
-		t.Fatalf("GET %s: %s, the first event is %q (%s), want ready", url, resp.Status, event, data)
-	}
-	return s
 }
 
 // writeKeyPair makes a key pair and returns the paths of its two PEM files.

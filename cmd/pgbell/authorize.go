@@ -42,9 +42,9 @@ func askDatabase(ctx context.Context, c *cli.Command, conf *pgx.ConnConfig, log 
 	return a, nil
 }
 
-// authorization is what goes with --auth and --authorize-sql, where a is nil if that
-// isn't given; nil allows every scope. Who asks gets the same answer whatever the
-// reason, so that the log has it.
+// authorization returns what goes with --auth and --authorize-sql, where a is nil if
+// that isn't given; a nil func allows every scope. The log has the reason for a
+// refusal, as the client gets the same answer whatever that is.
 func authorization(c *cli.Command, a *pgauth.Authorizer, log *slog.Logger) sse.AuthorizeFunc {
 	tokens := c.String("auth") == "jwt"
 	if a == nil && !tokens {

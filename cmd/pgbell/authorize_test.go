@@ -10,19 +10,7 @@ import (
 // status is that of GET /events for user.
 func status(t *testing.T, server, user, scope string) int {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server+"/events?"+url.Values{"scope": {scope}}.Encode(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if user != "" {
-		req.Header.Set("X-Forwarded-User", user)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
-	return resp.StatusCode
+	return ask(t, http.MethodGet, server+"/events?"+url.Values{"scope": {scope}}.Encode(), asUser(user)...).StatusCode
 }
 
 const members = `create table member (user_id text, scope text); insert into member values ('ann', 'project:7'), ('ann', 'project:8'), ('bob', 'project:8');
@@ -41,7 +29,7 @@ func TestServeAsksTheDatabaseWhoMaySubscribe(t *testing.T) {
 	}
 	p.waitLog(t, "the function of --authorize-sql does not allow it")
 
-	// Who is taken out and disconnected is out at once, and stays out.
+	// A member that is removed and disconnected is out at once, and stays out.
 	exec1(t, db, `delete from member where user_id = 'ann' and scope = 'project:7'; select pgbell.disconnect('ann', 'project:7')`)
 	if event, data := one.next(); event != "close" || data != `{"reason":"disconnected"}` {
 		t.Errorf("got %q %s, want close", event, data)

@@ -10,7 +10,7 @@ import (
 	"github.com/urfave/cli/v3"
 )
 
-// completionWait is how long a TAB may take. Who waits longer types it.
+// completionWait is how long a TAB may take. A user who waits longer types the name.
 const completionWait = time.Second
 
 // enableCompletion lets pgbell write the scripts by which shells complete its
@@ -43,8 +43,9 @@ if ! declare -F _comp_initialize >/dev/null && ! declare -F _get_comp_words_by_r
 fi
 `
 
-// Tables that can be attached, and those that are, as one would write them. Names
-// that need quotes are left out: shells would split them.
+// Queries for the tables that can be attached, and for those that are, in the form in
+// which a user writes them. They leave out names that need quotes: shells would split
+// them.
 const (
 	attachable = `
 		select case when pg_table_is_visible(c.oid) then c.relname else n.nspname || '.' || c.relname end

@@ -60,7 +60,7 @@ func misread(conf *pgconn.Config) bool {
 	return strings.Contains(hosts, "@")
 }
 
-// refusedBy is for a server that answered, and said no.
+// refusedBy says why a server that answered refused the connection.
 func refusedBy(conf *pgconn.Config, at string, e *pgconn.PgError) error {
 	switch e.Code {
 	case "28P01": // invalid_password; also what SCRAM says of a role that does not exist

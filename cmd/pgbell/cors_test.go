@@ -43,6 +43,15 @@ func TestOriginsAreWrittenAsBrowsersDo(t *testing.T) {
 // ask sends a request with headers, and returns the answer without its body.
 func ask(t *testing.T, method, url string, header ...string) *http.Response {
 	t.Helper()
+	resp := send(t, http.DefaultClient, method, url, header...)
+	resp.Body.Close()
+	return resp
+}
+
+// send sends a request with these headers, each name before its value, and leaves the
+// answer's body open until the test ends.
+func send(t *testing.T, client *http.Client, method, url string, header ...string) *http.Response {
+	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -50,11 +59,11 @@ func ask(t *testing.T, method, url string, header ...string) *http.Response {
 	for i := 0; i < len(header); i += 2 {
 		req.Header.Add(header[i], header[i+1])
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp.Body.Close()
+	t.Cleanup(func() { resp.Body.Close() })
 	return resp
 }
 

@@ -25,7 +25,7 @@ func TestDemoTellsOwnersOnly(t *testing.T) {
 	}
 	streams := map[string]*stream{}
 	for _, user := range []string{"alice", "bob", "carol", ""} {
-		streams[user] = listenTo(t, at(user))
+		streams[user] = openStream(t, http.DefaultClient, at(user))
 	}
 	exec1(t, d.db, `insert into tasks (title, owner) values ('hers', 'alice');
 		insert into notes (body, owner, shared_with) values ('theirs', 'alice', '{bob,carol}')`)
@@ -54,7 +54,7 @@ func TestDemoPageMissesNothingBetweenItsRowsAndItsStream(t *testing.T) {
 		t.Fatalf("no cursor in the page:\n%s", page)
 	}
 	exec1(t, d.db, `update tasks set title = 'meanwhile' where title = 'Water the plants'`)
-	s := listenTo(t, d.page+"events?"+url.Values{"user": {"alice"}, "scope": {"tasks"}, "since": {found[1]}}.Encode())
+	s := openStream(t, http.DefaultClient, d.page+"events?"+url.Values{"user": {"alice"}, "scope": {"tasks"}, "since": {found[1]}}.Encode())
 	if event, data := s.next(); event != "tasks" || !strings.Contains(data, "meanwhile") {
 		t.Errorf("got %s %s, want the change from before the stream", event, data)
 	}
@@ -84,7 +84,7 @@ func TestDemoLeavesNothing(t *testing.T) {
 				t.Skip("these tests run where the signal is ignored, under nohup perhaps: so does what they start")
 			}
 			d := startDemo(t)
-			listenTo(t, d.page+"events?user=alice&scope=tasks") // a client that stays
+			openStream(t, http.DefaultClient, d.page+"events?user=alice&scope=tasks") // a client that stays
 			exec1(t, d.db, `insert into tasks (title, owner) values ('one more', 'alice')`)
 			postmaster := d.postmaster(t)
 			if code := d.end(t, sig); code != 0 {

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"io"
 	"net"
-	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
@@ -157,23 +155,4 @@ func waitFor(t *testing.T, what string, done func() bool) {
 			t.Fatalf("still waiting for %s", what)
 		}
 	}
-}
-
-// listenTo opens a stream and waits until it is live.
-func listenTo(t *testing.T, url string) *stream {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { resp.Body.Close() })
-	s := &stream{bufio.NewScanner(resp.Body)}
-	if event, _ := s.next(); event != "ready" {
-		t.Fatalf("GET %s: %s, and the first event is %q, want ready", url, resp.Status, event)
-	}
-	return s
 }

@@ -14,8 +14,8 @@ var (
 	longTransaction = time.Hour
 )
 
-// checkQueue looks how full the server's notification queue is. What holds it up is
-// the oldest transaction of a session that listens; which those are nobody can tell.
+// checkQueue looks how full the server's notification queue is. The oldest transaction
+// of a session that listens holds it up; the server does not say which sessions listen.
 func checkQueue(ctx context.Context, conn *pgx.Conn) ([]finding, error) {
 	var used float64
 	if err := conn.QueryRow(ctx, "select pg_notification_queue_usage()").Scan(&used); err != nil {
@@ -49,7 +49,7 @@ func checkJournal(ctx context.Context, conn *pgx.Conn) ([]finding, error) {
 		all = []finding{{warning, "journal", all[0].Words + ": nobody truncates it. A pgbell serve does that, as long as its role may; by hand it takes some steps, each when it is due",
 			"select pgbell.rotate();"}}
 	}
-	// What has an id may have written to the journal.
+	// A transaction that has an id may have written to the journal.
 	rows, err := conn.Query(ctx, `
 		select pid, usename, application_name, since from (
 			select a.pid, coalesce(a.usename::text, ''), coalesce(a.application_name, ''), clock_timestamp() - a.xact_start

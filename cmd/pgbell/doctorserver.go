@@ -71,7 +71,7 @@ func checkSchema(ctx context.Context, conn *pgx.Conn) ([]finding, error) {
 	err = conn.QueryRow(ctx, "select coalesce(max(version_id) filter (where is_applied), 0) from "+migrations.VersionTable).Scan(&theirs)
 	var pgErr *pgconn.PgError
 	switch {
-	case errors.As(err, &pgErr) && pgErr.Code == "42501": // it's no business of a listener's role
+	case errors.As(err, &pgErr) && pgErr.Code == "42501": // a listener's role need not know
 		return []finding{{fine, "schema", "installed", ""}}, nil
 	case err != nil:
 		return nil, err

@@ -163,7 +163,7 @@ func newExplanation(x triggers.Explanation, key string) (explanation, error) {
 	return e, nil
 }
 
-// who is whom the question is about.
+// who names the user that the question is about.
 func (e *explanation) who() string {
 	switch {
 	case e.User == nil:

@@ -9,8 +9,8 @@ import (
 	"github.com/pgbell/pgbell/sse"
 )
 
-// judge says whether user, or if nobody is asked about anybody, would hear of a
-// change, and finds the frame.
+// judge says whether user would hear of a change, or anybody if the question names no
+// user, and finds the frame.
 func (e *explanation) judge(asked bool, user string) {
 	if asked {
 		e.User = &user
@@ -28,7 +28,7 @@ func (e *explanation) judge(asked bool, user string) {
 	}
 }
 
-// unheard says why the user would not hear of a change; nothing if so.
+// unheard says why the user would not hear of a change; nothing if the user would.
 func (e *explanation) unheard() []string {
 	allows := func(event bus.ChangeEvent) bool {
 		if e.User == nil {
@@ -41,7 +41,7 @@ func (e *explanation) unheard() []string {
 		return []string{"there is no such row, or you may not see it: what the DELETE of a row said can't be told afterwards"}
 	case len(e.row.Silent) == 3:
 		return []string{"no trigger fires: " + e.State}
-	case e.resets():
+	case e.resets(): // all subscribers get a reset
 		return nil
 	case len(e.events) == 0:
 		return []string{"no scope exists for this row"}

@@ -42,7 +42,7 @@ type openDoor struct {
 	guard   triggers.Feed
 }
 
-// who says by what the guarded feed is guarded.
+// who says for whom the guarded feed is.
 func (d openDoor) who() string {
 	if len(d.guard.Audience) == 0 {
 		return "lets nobody hear of " + d.guarded

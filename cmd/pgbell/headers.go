@@ -3,7 +3,8 @@ package main
 import (
 	"net"
 	"net/http"
-	"net/netip"
+
+	"github.com/pgbell/pgbell/internal/loopback"
 )
 
 // noSniff keeps browsers from taking an answer for something else than it says.
@@ -14,31 +15,13 @@ func noSniff(next http.Handler) http.Handler {
 	})
 }
 
-// pageHeaders are for pages: nothing of them may load anything from elsewhere, run a
-// script that isn't a file of its own, or stand in a frame of others.
-func pageHeaders(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		for name, value := range map[string]string{
-			"Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; " +
-				"base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-			"Cache-Control":              "no-store",
-			"Cross-Origin-Opener-Policy": "same-origin",
-			"Referrer-Policy":            "no-referrer",
-			"X-Frame-Options":            "DENY",
-		} {
-			w.Header().Set(name, value)
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
 // loopbackNames refuses requests that name another host than this machine: they
 // come from a page whose name was pointed here (DNS rebinding), and which the
 // browser therefore takes for one of ours. An address can't be pointed elsewhere,
 // and a port says nothing: a tunnel may give it another.
 func loopbackNames(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !isLoopback(r.Host) {
+		if !namesLoopback(r.Host) {
 			http.Error(w, "This is only for requests to localhost or to a loopback address.", http.StatusMisdirectedRequest)
 			return
 		}
@@ -46,16 +29,12 @@ func loopbackNames(next http.Handler) http.Handler {
 	})
 }
 
-// isLoopback says whether a Host header names this machine.
-func isLoopback(host string) bool {
+// namesLoopback says whether a Host header names this machine.
+func namesLoopback(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	} else if len(host) > 1 && host[0] == '[' && host[len(host)-1] == ']' {
 		host = host[1 : len(host)-1]
 	}
-	if host == "localhost" {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
+	return loopback.Is(host)
 }

@@ -34,7 +34,7 @@ func TestHostsThatNameThisMachine(t *testing.T) {
 		"": false, "evil.example": false, "evil.example:8080": false, "localhost.evil.example:8080": false, "127.0.0.1.evil.example": false, "evil.localhost.": false,
 		"192.0.2.1:8080": false, "[::2]:8080": false, "0.0.0.0:8080": false, "localhost:8080:1": false, "[localhost": false, "2130706433": false,
 	} {
-		if got := isLoopback(host); got != want {
+		if got := namesLoopback(host); got != want {
 			t.Errorf("%q: got %v, want %v", host, got, want)
 		}
 	}

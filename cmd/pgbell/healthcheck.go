@@ -44,8 +44,8 @@ func healthcheck(ctx context.Context, c *cli.Command) error {
 	defer cancel()
 	client, scheme := http.DefaultClient, "http"
 	if c.String("tls-cert") != "" {
-		// The certificate is for another name than the address asked here; nothing
-		// secret is sent, and who answers instead of the server may do so anyhow.
+		// The certificate is for another name than the address asked here. The request
+		// holds no secret, and another program in the server's place may answer it.
 		client = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 		scheme = "https"
 	}

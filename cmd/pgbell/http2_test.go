@@ -30,7 +30,7 @@ func TestManyStreamsShareAnHTTP2Connection(t *testing.T) {
 	}
 	var streams []*stream
 	for range many {
-		streams = append(streams, openWith(t, client, server, "news"))
+		streams = append(streams, openStream(t, client, server+"/events?scope=news"))
 	}
 	if n := dials.Load(); n != 1 {
 		t.Errorf("%d connections, want 1", n)

@@ -1,7 +1,7 @@
 // Command pgbell rings when rows of a PostgreSQL database change: it attaches
 // feeds to tables, serves their changes over SSE, and shows them in a terminal.
 //
-// One file per subcommand; app.go lists them.
+// Each subcommand has a few files, named for it; app.go lists the subcommands.
 package main
 
 import (

@@ -70,7 +70,7 @@ func serve(ctx context.Context, c *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	cert, err := newCertificate(c.String("tls-cert"), c.String("tls-key"), log)
+	https, err := newTLS(c.String("tls-cert"), c.String("tls-key"), log)
 	if err != nil {
 		return err
 	}
@@ -90,18 +90,18 @@ func serve(ctx context.Context, c *cli.Command) error {
 	}
 	web.Authorize = authorization(c, authorizer, log)
 	s := &server{
-		conf:        conf,
-		listener:    ln,
-		web:         web,
-		authorizer:  authorizer,
-		drain:       c.Duration("drain"),
-		retention:   c.Duration("retention"),
-		poll:        wake == "poll",
-		status:      c.Bool("status"),
-		named:       c.String("auth") != "none",
-		certificate: cert,
-		guard:       guard,
-		log:         log,
+		conf:       conf,
+		listener:   ln,
+		web:        web,
+		authorizer: authorizer,
+		drain:      c.Duration("drain"),
+		retention:  c.Duration("retention"),
+		poll:       wake == "poll",
+		status:     c.Bool("status"),
+		named:      c.String("auth") != "none",
+		tls:        https,
+		guard:      guard,
+		log:        log,
 	}
 	return s.run(ctx)
 }

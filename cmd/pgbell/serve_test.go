@@ -165,24 +165,24 @@ type stream struct {
 // open opens a stream for user, who may be nobody, and waits until it is live.
 func open(t *testing.T, server, user string, scopes ...string) *stream {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server+"/events?"+url.Values{"scope": scopes}.Encode(), nil)
-	if err != nil {
-		t.Fatal(err)
+	return openStream(t, http.DefaultClient, server+"/events?"+url.Values{"scope": scopes}.Encode(), asUser(user)...)
+}
+
+// asUser is the header that names user; none for nobody.
+func asUser(user string) []string {
+	if user == "" {
+		return nil
 	}
-	if user != "" {
-		req.Header.Set("X-Forwarded-User", user)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { resp.Body.Close() })
-	if resp.StatusCode != http.StatusOK {
-		t.Fatalf("GET %s: %s", req.URL, resp.Status)
-	}
+	return []string{"X-Forwarded-User", user}
+}
+
+// openStream opens the stream at url with these headers, and waits until it is live.
+func openStream(t *testing.T, client *http.Client, url string, header ...string) *stream {
+	t.Helper()
+	resp := send(t, client, http.MethodGet, url, header...)
 	s := &stream{bufio.NewScanner(resp.Body)}
-	if event, data := s.next(); event != "ready" {
-		t.Fatalf("the first event is %q (%s), want ready", event, data)
+	if event, data := s.next(); resp.StatusCode != http.StatusOK || event != "ready" {
+		t.Fatalf("GET %s: %s, and the first event is %q (%s), want ready", url, resp.Status, event, data)
 	}
 	return s
 }

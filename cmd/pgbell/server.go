@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,19 +24,19 @@ import (
 // server is a bus, a listener that feeds it, and the HTTP side that serves it:
 // how a library user would wire them, too.
 type server struct {
-	conf        *pgx.ConnConfig
-	listener    net.Listener                    // closed by run
-	web         sse.Config                      // but for what run sets: Replay, Ready, Hijack, Logger
-	authorizer  *pgauth.Authorizer              // that web asks; nil if it doesn't. Closed by run
-	pages       http.Handler                    // answers what is not pgbell's own; nil for nothing
-	certificate *certificate                    // nil is plain HTTP
-	guard       func(http.Handler) http.Handler // decides who may ask; nil leaves it to authenticate
-	drain       time.Duration
-	retention   time.Duration // 0 is an hour
-	poll        bool          // never ask writers to ring
-	status      bool          // serve the status page
-	named       bool          // to those alone who have a name
-	log         *slog.Logger
+	conf       *pgx.ConnConfig
+	listener   net.Listener                    // closed by run
+	web        sse.Config                      // but for what run sets: Replay, Ready, Hijack, Logger
+	authorizer *pgauth.Authorizer              // that web asks; nil if it doesn't. Closed by run
+	pages      http.Handler                    // answers what is not pgbell's own; nil for nothing
+	tls        *tls.Config                     // nil is plain HTTP
+	guard      func(http.Handler) http.Handler // decides who may ask; nil leaves it to authenticate
+	drain      time.Duration
+	retention  time.Duration // 0 is an hour
+	poll       bool          // never ask writers to ring
+	status     bool          // serve the status page
+	named      bool          // only to users that have a name
+	log        *slog.Logger
 }
 
 // run serves until ctx is done, then drains and returns nil.
@@ -49,7 +50,8 @@ func (s *server) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	lag, looking := newLag(), &watchers{}
+	lag := newLag()
+	var looking *watchers
 	onRecord := func(r journal.Record) {
 		lag.observe(r)
 		past.observe(r)
@@ -77,13 +79,17 @@ func (s *server) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	identify := func(r *http.Request) (sse.Identity, error) { return h.Identify(r, s.named) }
+	if looking, err = newWatchers(ctx, identify, s.log); err != nil {
+		return err
+	}
 	router := mux.NewRouter()
 	h.Register(router)
 	router.Handle("/pgbell.js", moduleHandler()).Methods(http.MethodGet, http.MethodHead)
 	router.Handle("/metrics", metricsHandler(stats{b, l, h, past, feeds, s.retention}, lag)).Methods(http.MethodGet)
 	page := &statusPage{
 		bus: b, listener: l, handler: h, feeds: feeds, history: past, watchers: looking, database: s.conf.Database, retention: s.retention,
-		named: s.named, ended: ctx.Done(), log: s.log, started: time.Now(),
+		named: s.named, log: s.log, started: time.Now(),
 	}
 	if s.status {
 		page.register(router, s.pages == nil)
@@ -97,8 +103,8 @@ func (s *server) run(ctx context.Context) error {
 	}
 	web, scheme := newWeb(handler, s.log), "http"
 	serve := web.Serve
-	if s.certificate != nil {
-		web.TLSConfig, scheme = s.certificate.config(), "https"
+	if s.tls != nil {
+		web.TLSConfig, scheme = s.tls, "https"
 		serve = func(ln net.Listener) error { return web.ServeTLS(ln, "", "") }
 	}
 	s.log.Info("serving", "url", scheme+"://"+s.listener.Addr().String(), "version", thisBuild().Version)

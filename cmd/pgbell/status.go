@@ -16,6 +16,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"github.com/pgbell/pgbell/bus"
+	"github.com/pgbell/pgbell/cmd/pgbell/webpage"
 	"github.com/pgbell/pgbell/listener"
 	"github.com/pgbell/pgbell/sse"
 	"github.com/pgbell/pgbell/triggers"
@@ -45,8 +46,7 @@ type statusPage struct {
 	watchers  *watchers
 	database  string
 	retention time.Duration
-	named     bool            // the anonymous may not see it
-	ended     <-chan struct{} // closed when the server drains
+	named     bool // the anonymous may not see it
 	log       *slog.Logger
 	started   time.Time
 
@@ -61,7 +61,7 @@ type statusPage struct {
 // register adds the page's routes to r: at /, unless that is taken, and at /status.
 func (p *statusPage) register(r *mux.Router, root bool) {
 	page := r.Methods(http.MethodGet, http.MethodHead).Subrouter()
-	page.Use(pageHeaders)
+	page.Use(webpage.Headers)
 	if root {
 		page.HandleFunc("/", p.page)
 	}
@@ -86,6 +86,15 @@ func (p *statusPage) page(w http.ResponseWriter, r *http.Request) {
 	default:
 		p.handler.Refuse(w, r, err)
 	}
+}
+
+// events answers with the stream of what changes.
+func (p *statusPage) events(w http.ResponseWriter, r *http.Request) {
+	if _, err := p.handler.Identify(r, p.named); err != nil { // the handler counts its refusals
+		p.handler.Refuse(w, r, err)
+		return
+	}
+	p.watchers.ServeHTTP(w, r)
 }
 
 func (p *statusPage) render(w http.ResponseWriter, code int, name string, data any) {
@@ -113,7 +122,7 @@ func (p *statusPage) parts() (map[string]string, error) {
 	return parts, nil
 }
 
-// run keeps the history until ctx is done, and tells who watches.
+// run keeps the history until ctx is done, and tells the watchers what has changed.
 func (p *statusPage) run(ctx context.Context) {
 	p.history.run(ctx, p.totals, func() {
 		if !p.watchers.any() {

@@ -19,15 +19,7 @@ type statusEvents struct {
 
 func watchStatus(t *testing.T, server string) *statusEvents {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server+"/status/events", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { resp.Body.Close() })
+	resp := send(t, http.DefaultClient, http.MethodGet, server+"/status/events")
 	if resp.StatusCode != http.StatusOK {
 		t.Fatalf("GET /status/events: %s", resp.Status)
 	}
@@ -45,15 +37,17 @@ func (s *statusEvents) next() bool {
 			event = after
 		}
 		if after, ok := strings.CutPrefix(line, "data: "); ok {
-			var data map[string]string
+			var data struct {
+				Data   map[string]string
+				Reason string
+			}
 			if err := json.Unmarshal([]byte(after), &data); err != nil {
 				panic(err)
 			}
 			if event == "close" {
-				s.said = data["reason"]
-				continue
+				s.said = data.Reason
 			}
-			for name, html := range data {
+			for name, html := range data.Data {
 				s.parts[name] = html
 				s.all.WriteString(html)
 			}

@@ -37,7 +37,7 @@ type feedWatch struct {
 type feedsSeen struct {
 	at     time.Time // zero: not found out yet
 	feeds  []triggers.Feed
-	role   string    // who may not see their state, quoted; empty: it may
+	role   string    // the listener's, quoted, if it may not see their state
 	oldest time.Time // the oldest change in the journal, by the database's clock; zero: none
 }
 
@@ -70,7 +70,7 @@ func (s feedsSeen) count() (ok, faulty, unknown int) {
 	return ok, faulty, unknown
 }
 
-// look has the feeds looked at soon.
+// look has run look at the feeds soon.
 func (f *feedWatch) look() {
 	select {
 	case f.poke <- struct{}{}:
@@ -78,7 +78,7 @@ func (f *feedWatch) look() {
 	}
 }
 
-// watched has them looked at if that was a while ago.
+// watched is look, unless run has looked a moment ago.
 func (f *feedWatch) watched() {
 	if time.Since(f.last().at) >= feedsWatched {
 		f.look()

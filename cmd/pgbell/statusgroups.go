@@ -21,8 +21,8 @@ type group struct {
 	Subscriptions int
 }
 
-// groupScopes counts scopes by the template they come from, never by name: that
-// holds values of columns, which are not for whoever may see a count. It knows
+// groupScopes counts scopes by the template they come from, never by name: a name
+// holds values of columns, which not everyone who sees a count may see. It knows
 // templates, not rows: a scope that several could produce counts for the one that
 // says most of it literally.
 func groupScopes(scopes map[string]int, feeds []triggers.Feed) []group {

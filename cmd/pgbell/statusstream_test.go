@@ -59,9 +59,13 @@ func statusInFakeTime(t *testing.T, f func(t *testing.T, s *statusBubble)) {
 		}
 		ended, end := context.WithCancel(t.Context())
 		s.end = end
+		ws, err := newWatchers(ended, func(r *http.Request) (sse.Identity, error) { return h.Identify(r, true) }, log)
+		if err != nil {
+			t.Fatal(err)
+		}
 		s.page = &statusPage{
-			bus: s.bus, listener: l, handler: h, feeds: newFeedWatch(conf, log), history: past, watchers: &watchers{}, database: "d",
-			retention: time.Hour, named: true, ended: ended.Done(), log: log, started: time.Now(),
+			bus: s.bus, listener: l, handler: h, feeds: newFeedWatch(conf, log), history: past, watchers: ws, database: "d",
+			retention: time.Hour, named: true, log: log, started: time.Now(),
 		}
 		alive, stop := context.WithCancel(t.Context())
 		done := make(chan struct{})
@@ -99,42 +103,42 @@ func (s *statusBubble) watch(ctx context.Context) (time.Duration, *statusEvents)
 
 func TestStatusStreamEndsAsAStreamWould(t *testing.T) {
 	for _, test := range []struct {
-		name string
-		do   func(s *statusBubble)
-		took time.Duration
-		said string
+		name         string
+		do           func(s *statusBubble)
+		after, until time.Duration
+		said         string
 	}{
-		{"the token expires", func(s *statusBubble) {}, 90 * time.Second, "expired"},
+		{"the token expires", func(s *statusBubble) {}, 90 * time.Second, 90 * time.Second, "expired"},
 		{"the credentials are no longer good", func(s *statusBubble) {
 			time.Sleep(30 * time.Second)
 			err := errors.New("revoked")
 			s.fails.Store(&err)
-		}, 50 * time.Second, "no longer allowed"},
+		}, 30 * time.Second, 55 * time.Second, "no longer allowed"},
 		{"they are another's", func(s *statusBubble) {
 			time.Sleep(30 * time.Second)
 			s.who.Store(&sse.Identity{UserID: "bob"})
-		}, 50 * time.Second, "no longer allowed"},
+		}, 30 * time.Second, 55 * time.Second, "no longer allowed"},
 		{"nobody can tell for a while", func(s *statusBubble) {
 			time.Sleep(30 * time.Second)
 			err := fmt.Errorf("%w: down", sse.ErrUnavailable)
 			s.fails.Store(&err)
-		}, 90 * time.Second, "expired"},
+		}, 90 * time.Second, 90 * time.Second, "expired"},
 		{"disconnected", func(s *statusBubble) {
 			time.Sleep(30 * time.Second)
 			s.page.watchers.disconnect("bob")
 			time.Sleep(10 * time.Second)
 			s.page.watchers.disconnect("alice")
 			s.page.watchers.disconnect("alice")
-		}, 40 * time.Second, "disconnected"},
-		{"the server drains", func(s *statusBubble) { time.Sleep(30 * time.Second); s.end() }, 30 * time.Second, ""},
+		}, 40 * time.Second, 40 * time.Second, "disconnected"},
+		{"the server drains", func(s *statusBubble) { time.Sleep(30 * time.Second); s.end() }, 30 * time.Second, 30 * time.Second, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			statusInFakeTime(t, func(t *testing.T, s *statusBubble) {
 				s.who.Store(&sse.Identity{UserID: "alice", Expires: time.Now().Add(90 * time.Second)})
 				go test.do(s)
 				took, got := s.watch(t.Context())
-				if took != test.took || got.said != test.said {
-					t.Errorf("ended after %v with %q, want %v with %q", took, got.said, test.took, test.said)
+				if took < test.after || took > test.until || got.said != test.said {
+					t.Errorf("ended after %v with %q, want %v to %v with %q", took, got.said, test.after, test.until, test.said)
 				}
 				if !strings.Contains(got.parts["troubles"], "not connected yet") {
 					t.Errorf("it came to show %q", got.parts)
@@ -178,4 +182,45 @@ func TestStatusStreamsAreLimited(t *testing.T) {
 			t.Errorf("the next was let in for %v and saw %q", took, got.parts)
 		}
 	})
+}
+
+func TestWatchersAreToldWhatTheyDoNotHave(t *testing.T) {
+	ws, err := newWatchers(t.Context(), sse.Anonymous, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	look := func(session string) *bus.Subscription {
+		s := ws.bus.Subscribe([]string{statusScope}, bus.Options{Connection: &bus.Connection{SessionID: session}})
+		t.Cleanup(s.Close)
+		return s
+	}
+	want := func(s *bus.Subscription, want ...string) {
+		t.Helper()
+		for _, want := range append(want, "") {
+			e, _ := s.TryNext()
+			got := string(e.Data)
+			if e.Op == bus.OpReset {
+				got = "reset"
+			}
+			if got != want {
+				t.Errorf("told %q, want %q", got, want)
+			}
+		}
+	}
+	first := look("1")
+	ws.tell(map[string]string{"a": "1", "b": "1"})
+	want(first, `{"a":"1","b":"1"}`)
+	ws.tell(map[string]string{"a": "1", "b": "2"})
+	want(first, `{"b":"2"}`)
+	ws.tell(map[string]string{"a": "1", "b": "2"})
+	want(first)
+
+	second := look("2")
+	ws.tell(map[string]string{"a": "1", "b": "3"})
+	want(second, `{"a":"1","b":"3"}`)
+	ws.tell(map[string]string{"a": "2", "b": "3"}) // which the first has no room for
+	want(second, `{"a":"2"}`)
+	want(first, `{"a":"1","b":"3"}`, "reset")
+	ws.tell(map[string]string{"a": "2", "b": "3"})
+	want(first, `{"a":"2","b":"3"}`)
 }

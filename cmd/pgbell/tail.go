@@ -70,7 +70,7 @@ func tail(ctx context.Context, c *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	// Of a gap there is no record: who subscribes to anything is told.
+	// A gap has no record: the bus tells every subscriber, whatever the scope.
 	gaps := b.Subscribe([]string{"gaps"}, bus.Options{})
 	defer gaps.Close()
 	go func() {

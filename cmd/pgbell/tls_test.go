@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -137,7 +136,7 @@ func TestNewCertificateServesWithoutARestart(t *testing.T) {
 	first, dir := newPair(t, "first"), t.TempDir()
 	cert, key := first.files(t, dir)
 	p, server := beginServe(t, db, "--tls-cert", cert, "--tls-key", key, "--drain", "0s")
-	s := openWith(t, first.tlsClient(t, true), server, "news")
+	s := openStream(t, first.tlsClient(t, true), server+"/events?scope=news")
 
 	write(t, cert, []byte("half"))
 	waitFor(t, "the look at the bad file", func() bool {
@@ -163,12 +162,12 @@ func TestFilesAreLookedAtOnceASecondAndWarnedAboutOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first, second, dir := newPair(t, "first"), newPair(t, "second"), t.TempDir()
 		certFile, keyFile := first.files(t, dir)
-		c, err := newCertificate(certFile, keyFile, slog.New(slog.NewTextHandler(&log, nil)))
+		c, err := newTLS(certFile, keyFile, slog.New(slog.NewTextHandler(&log, nil)))
 		if err != nil {
 			t.Fatal(err)
 		}
 		shown := func() string {
-			got, err := c.config().GetCertificate(nil)
+			got, err := c.GetCertificate(nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -269,23 +268,4 @@ func TestUnreadableKeyIsSaid(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantError(t, runEnv(t, nil, "serve", "--tls-cert", cert, "--tls-key", key), 1, "let the user that pgbell runs as read it")
-}
-
-// openWith opens a stream by a client and waits until it is live.
-func openWith(t *testing.T, client *http.Client, server string, scopes ...string) *stream {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server+"/events?"+url.Values{"scope": scopes}.Encode(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { resp.Body.Close() })
-	s := &stream{bufio.NewScanner(resp.Body)}
-	if event, data := s.next(); event != "ready" {
-		t.Fatalf("GET %s: %s, and the first event is %q %s, want ready", req.URL, resp.Status, event, data)
-	}
-	return s
 }

@@ -40,7 +40,7 @@ const bodyProblem = `{"type":"urn:pgbell:problem:bad-request","title":"GET with 
 // bodies refuses a GET with a body, and gives other bodies a time. Before the first
 // byte of an answer, and again after the last, net/http over HTTP/1.1 reads what is
 // left of a body; and until it has, it does not see that the client is gone. So a
-// stream to somebody who never ends his request would wait for ever.
+// stream to a client that never ends its request would wait for ever.
 func bodies(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength == 0 {

@@ -210,8 +210,8 @@ func TestLongRequestsAreRefused(t *testing.T) {
 	}
 }
 
-// Who can ask must not be able to add to what is kept for ever, nor to read there
-// what others asked for.
+// A client must not be able to add to what is kept for ever, nor to read there what
+// others asked for.
 func TestMetricsHaveNothingOfARequestInThem(t *testing.T) {
 	_, server := beginServe(t, "postgres://u@127.0.0.1:1/d", "--auth", "header")
 	series := func() []string {

@@ -12,15 +12,16 @@ const module = "github.com/pgbell/pgbell/"
 // mayImport lists, for the packages that users build upon and what is inside them,
 // all packages of this module that they may depend on, directly or not.
 var mayImport = map[string][]string{
-	"bus":         nil,
-	"journal":     {"bus"},
-	"listener":    {"bus", "journal"},
-	"sse":         {"bus", "journal", "sse/internal/wire"},
-	"sse/jwtauth": {"bus", "journal", "sse", "sse/internal/wire"},
-	"sse/pgauth":  {"bus", "journal", "sse", "sse/internal/wire"},
-	"triggers":    nil,
-	"migrations":  nil,
-	"js":          nil,
+	"bus":           nil,
+	"journal":       {"bus", "journal/scope"},
+	"journal/scope": nil,
+	"listener":      {"bus", "journal", "journal/scope"},
+	"sse":           {"bus", "journal", "journal/scope", "sse/internal/wire"},
+	"sse/jwtauth":   {"bus", "journal", "journal/scope", "sse", "sse/internal/wire", "internal/loopback", "internal/reload"},
+	"sse/pgauth":    {"bus", "journal", "journal/scope", "sse", "sse/internal/wire"},
+	"triggers":      {"journal/scope"},
+	"migrations":    nil,
+	"js":            nil,
 
 	"sse/internal/wire": nil,
 }

@@ -8,50 +8,50 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"sync"
-	"time"
+
+	"github.com/pgbell/pgbell/internal/reload"
 )
 
-const (
-	maxKeyFile = 64 << 10
-	lookEvery  = time.Second // whether the file has changed
-)
+const maxKeyFile = 64 << 10
 
 // keyFile is the source that has one key, from a file.
 type keyFile struct {
-	path  string
-	kind  string
-	parse func([]byte) (key, error)
-	log   *slog.Logger
-
-	mu     sync.Mutex
-	key    key
-	info   fs.FileInfo // of the file when it was read
-	looked time.Time
-	failed bool // to read it again; logged
+	key *reload.Value[string, key]
 }
 
 // openKeyFile reads the key at path, a kind of file that parse knows.
 func openKeyFile(path, kind string, parse func([]byte) (key, error), log *slog.Logger) (*keyFile, error) {
-	f := &keyFile{path: path, kind: kind, parse: parse, log: log, looked: time.Now()}
-	if err := f.read(); err != nil {
+	piped := "" // by <(get-secret), say, from which nothing can be read twice
+	read := func() (string, error) {
+		if piped != "" {
+			return piped, nil
+		}
+		info, text, err := readFile(path)
+		if err != nil {
+			return "", fmt.Errorf("read %s: %w", kind, err)
+		}
+		if !info.Mode().IsRegular() {
+			piped = string(text)
+		}
+		return string(text), nil
+	}
+	k, err := reload.New(read, func(text string) (key, error) {
+		k, err := parse([]byte(text))
+		if err != nil {
+			return key{}, fmt.Errorf("%s %s: %w", kind, path, err)
+		}
+		return k, nil
+	}, func(_ key, err error) {
+		if err != nil {
+			log.Warn("key file can't be read again, the old key still counts", "file", path, "err", err)
+			return
+		}
+		log.Info("key file read again", "file", path)
+	})
+	if err != nil {
 		return nil, err
 	}
-	return f, nil
-}
-
-// read reads the file. On an error all stays as it was.
-func (f *keyFile) read() error {
-	info, text, err := readFile(f.path)
-	if err != nil {
-		return fmt.Errorf("read %s: %w", f.kind, err)
-	}
-	k, err := f.parse(text)
-	if err != nil {
-		return fmt.Errorf("%s %s: %w", f.kind, f.path, err)
-	}
-	f.key, f.info = k, info
-	return nil
+	return &keyFile{k}, nil
 }
 
 func readFile(path string) (fs.FileInfo, []byte, error) {
@@ -72,41 +72,9 @@ func readFile(path string) (fs.FileInfo, []byte, error) {
 }
 
 func (f *keyFile) find(_ context.Context, _, alg string) ([]key, error) {
-	k := f.current()
+	k := f.key.Get()
 	if _, ok := k.algs[alg]; !ok {
 		return nil, errors.New("the token's alg is not one of the key's")
 	}
 	return []key{k}, nil
-}
-
-// current returns the key, read again if the file has changed.
-func (f *keyFile) current() key {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	now := time.Now()
-	// A pipe, as in <(get-secret), can be read only once.
-	if now.Sub(f.looked) < lookEvery || !f.info.Mode().IsRegular() {
-		return f.key
-	}
-	f.looked = now
-	info, err := os.Stat(f.path)
-	if err == nil && sameContent(info, f.info) {
-		f.failed = false
-		return f.key
-	}
-	if err == nil {
-		err = f.read()
-	}
-	switch {
-	case err == nil:
-		f.log.Info("key file read again", "file", f.path)
-	case !f.failed: // may be being written: the next look will tell
-		f.log.Warn("key file can't be read again, the old key still counts", "file", f.path, "err", err)
-	}
-	f.failed = err != nil
-	return f.key
-}
-
-func sameContent(a, b fs.FileInfo) bool {
-	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }

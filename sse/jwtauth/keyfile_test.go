@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/pgbell/pgbell/internal/reload"
 )
 
 const newSecret = "another secret, as long as need be"
@@ -41,16 +43,16 @@ func TestKeyFileIsReadAgainWhenItChanges(t *testing.T) {
 			}
 		}
 
-		time.Sleep(lookEvery)
+		time.Sleep(reload.Every)
 		believes(t, auth, true, false)
 		replace(newSecret)
 		believes(t, auth, true, false) // looked just now
-		time.Sleep(lookEvery)
+		time.Sleep(reload.Every)
 		believes(t, auth, false, true)
 
 		replace("short")
 		for range 3 {
-			time.Sleep(lookEvery)
+			time.Sleep(reload.Every)
 			believes(t, auth, false, true)
 		}
 		if got := strings.Count(log.String(), "level=WARN"); got != 1 || !strings.Contains(log.String(), "at least 32") {
@@ -59,21 +61,17 @@ func TestKeyFileIsReadAgainWhenItChanges(t *testing.T) {
 		if err := os.Remove(path); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(lookEvery)
+		time.Sleep(reload.Every)
 		believes(t, auth, false, true)
 		replace(secret)
-		time.Sleep(lookEvery)
+		time.Sleep(reload.Every)
 		believes(t, auth, true, false)
 
 		// In place, and of the same length.
 		if err := os.WriteFile(path, []byte(strings.ToUpper(secret)), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		// The file system's clock ticks too slowly to tell the two apart for sure.
-		if err := os.Chtimes(path, time.Time{}, time.Now()); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(lookEvery)
+		time.Sleep(reload.Every)
 		believes(t, auth, false, false)
 		if strings.Contains(log.String(), secret) || strings.Contains(log.String(), newSecret) {
 			t.Errorf("the log has a secret:\n%s", &log)
@@ -83,24 +81,26 @@ func TestKeyFileIsReadAgainWhenItChanges(t *testing.T) {
 
 // What a shell makes of <(get-secret) can't be read twice, and would block.
 func TestPipeIsReadOnce(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "pipe")
-	if err := syscall.Mkfifo(path, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	written := make(chan error, 1)
-	go func() { written <- os.WriteFile(path, []byte(secret), 0o600) }()
-	f, err := openKeyFile(path, "secret file", secretKey, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := <-written; err != nil {
-		t.Fatal(err)
-	}
-	f.looked = time.Time{}
-	if err := os.Chtimes(path, time.Time{}, time.Now().Add(time.Minute)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := f.find(t.Context(), "", "HS256"); err != nil {
-		t.Error(err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "pipe")
+		if err := syscall.Mkfifo(path, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		written := make(chan error, 1)
+		go func() { written <- os.WriteFile(path, []byte(secret), 0o600) }()
+		f, err := openKeyFile(path, "secret file", secretKey, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := <-written; err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(reload.Every)
+		if err := os.Chtimes(path, time.Time{}, time.Now().Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.find(t.Context(), "", "HS256"); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -8,12 +8,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/pgbell/pgbell/internal/loopback"
 	"github.com/pgbell/pgbell/sse"
 )
 
@@ -47,7 +47,7 @@ func newKeySet(address string, log *slog.Logger) (*keySet, error) {
 		return nil, errors.New("the address of a JWKS is a URL such as https://issuer.example/.well-known/jwks.json")
 	case u.User != nil:
 		return nil, errors.New("the URL of a JWKS has no user and password in it: the keys are public")
-	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+	case u.Scheme == "http" && !loopback.Is(u.Hostname()):
 		return nil, errors.New("the URL of a JWKS must be https: whoever can change the keys on their way can be anyone")
 	}
 	// Its connections are needed every few minutes: none is kept.
@@ -61,18 +61,12 @@ func newKeySet(address string, log *slog.Logger) (*keySet, error) {
 	return &keySet{url: address, client: &http.Client{Transport: transport, CheckRedirect: checkRedirect}, log: log}, nil
 }
 
-// isLoopback says whether a connection to host stays on this machine.
-func isLoopback(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && addr.Unmap().IsLoopback()
-}
-
 func checkRedirect(next *http.Request, via []*http.Request) error {
 	first := via[0].URL
 	switch {
 	case len(via) > 3:
 		return errors.New("more than three redirects")
-	case next.URL.Scheme != first.Scheme || first.Scheme == "http" && !isLoopback(next.URL.Hostname()):
+	case next.URL.Scheme != first.Scheme || first.Scheme == "http" && !loopback.Is(next.URL.Hostname()):
 		return errors.New("a redirect away from https, or from this machine, is not followed")
 	}
 	return nil

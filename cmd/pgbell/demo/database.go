@@ -17,8 +17,8 @@ import (
 )
 
 // Role is the name of the role that owns the database of the same name, its tables
-// and schema pgbell. It is no superuser, and its password is its name: who gets at
-// the page may as well have it.
+// and schema pgbell. It is no superuser, and its password is its name:
+// whoever reaches the page may have it, too.
 const Role = "demo"
 
 var (

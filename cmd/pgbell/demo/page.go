@@ -12,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/pgbell/pgbell/cmd/pgbell/webpage"
 )
 
 var (
@@ -37,10 +39,10 @@ type Try struct {
 // Page serves the page at / and what it needs under /demo/. It does not check who
 // is asking: a request says which user it is for.
 type Page struct {
-	db  *pgxpool.Pool
-	try Try
-	log *slog.Logger
-	mux http.Handler
+	db      *pgxpool.Pool
+	try     Try
+	log     *slog.Logger
+	handler http.Handler
 }
 
 // NewPage returns the page for the tables of db, which stays the caller's.
@@ -56,26 +58,12 @@ func NewPage(db *pgxpool.Pool, try Try, log *slog.Logger) *Page {
 		})
 	}
 	// Any site can make a visitor's browser send a POST to a loopback address.
-	p.mux = http.NewCrossOriginProtection().Handler(mux)
+	p.handler = webpage.Headers(http.NewCrossOriginProtection().Handler(mux))
 	return p
 }
 
-// ServeHTTP answers for the page. Nothing that it serves may load anything from
-// elsewhere or run a script that isn't a file of its own.
-func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	for name, value := range map[string]string{
-		"Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; " +
-			"base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-		"Cache-Control":              "no-store",
-		"Cross-Origin-Opener-Policy": "same-origin",
-		"Referrer-Policy":            "no-referrer",
-		"X-Content-Type-Options":     "nosniff",
-		"X-Frame-Options":            "DENY",
-	} {
-		w.Header().Set(name, value)
-	}
-	p.mux.ServeHTTP(w, r)
-}
+// ServeHTTP answers for the page.
+func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.handler.ServeHTTP(w, r) }
 
 // page answers GET /.
 func (p *Page) page(w http.ResponseWriter, r *http.Request) {

@@ -15,7 +15,8 @@ function connect() {
   if (document.hidden) return;
   source = new EventSource("/status/events" + location.search); // a ?token= goes along
   source.addEventListener("status", (e) => {
-    for (const [id, html] of Object.entries(JSON.parse(e.data))) document.getElementById(id).innerHTML = html;
+    const { data: parts = {} } = JSON.parse(e.data); // a reset has none: all of them follow
+    for (const [id, html] of Object.entries(parts)) document.getElementById(id).innerHTML = html;
     say("live", "live");
   });
   source.addEventListener("close", (e) => {
