@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -131,7 +130,7 @@ func (w *world) begin() {
 	}
 	w.stopClients = sync.OnceFunc(func() { cancel(); clients.Wait() })
 	w.t.Cleanup(func() { cancel(); w.stopWriters(); w.stopClients() })
-	w.await("is live", func(s *subscription) bool { return !s.startedAt.IsZero() })
+	w.await(w.subs, "is live", func(s *subscription) bool { return !s.startedAt.IsZero() })
 }
 
 // end lets the writers finish, waits until each client has what was written last,
@@ -140,11 +139,7 @@ func (w *world) end() *report {
 	w.t.Helper()
 	w.stopWriters()
 	w.awaitBells()
-	// Said again where it does not arrive: a reset or a frame for several changes that
-	// comes while COMMIT is under way may stand for it or not.
-	last := []*op{w.lastWords()}
-	w.await("got what was written last", func(s *subscription) bool { return slices.ContainsFunc(last, s.has) },
-		func() { last = append(last, w.lastWords()) })
+	w.awaitLastWords()
 	w.stopClients()
 	w.history.settle(w.ledger())
 	for _, o := range w.history.ops {
@@ -197,13 +192,12 @@ func (w *world) awaitReset(ctx context.Context, reason string) {
 	}
 }
 
-// await waits until it is so for all subscriptions, and calls nudges now and then meanwhile.
-func (w *world) await(what string, so func(*subscription) bool, nudges ...func()) {
+// await waits until it is so for all of subs, as long as anything comes at all.
+func (w *world) await(subs []*subscription, what string, so func(*subscription) bool) bool {
 	w.t.Helper()
-	late := time.After(patience)
-	again := time.NewTicker(10 * time.Second)
-	defer again.Stop()
-	for _, s := range w.subs {
+	silence, before := time.NewTimer(patience), received(subs)
+	defer silence.Stop()
+	for _, s := range subs {
 		for {
 			s.mu.Lock()
 			done := so(s)
@@ -214,17 +208,28 @@ func (w *world) await(what string, so func(*subscription) bool, nudges ...func()
 			select {
 			case <-s.changed:
 				continue
-			case <-again.C:
-				for _, nudge := range nudges {
-					nudge()
-				}
+			case <-silence.C:
+			}
+			if now := received(subs); now > before {
+				before = now
+				silence.Reset(patience)
 				continue
-			case <-late:
 			}
 			s.mu.Lock()
-			w.t.Errorf("after %v it is not so that %s %v %s; its last doings:\n%s", patience, s.name, s.scopes, what, s.story(time.Now()))
+			w.t.Errorf("nothing came for %v, and it is not so that %s %v %s; its last doings:\n%s", patience, s.name, s.scopes, what, s.story(time.Now()))
 			s.mu.Unlock()
-			return
+			return false
 		}
 	}
+	return true
+}
+
+// received is how many frames subs got.
+func received(subs []*subscription) (n int) {
+	for _, s := range subs {
+		s.mu.Lock()
+		n += len(s.frames)
+		s.mu.Unlock()
+	}
+	return n
 }
