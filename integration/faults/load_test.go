@@ -55,6 +55,7 @@ func (w *world) newSubscription(i int, m manner) *subscription {
 		user:    append(slices.Clone(users), "")[i%5],
 		scopes:  scopes,
 		manner:  m,
+		live:    make(chan struct{}),
 		changed: make(chan struct{}, 1),
 	}
 }
