@@ -23,7 +23,7 @@ type manner struct {
 	away   time.Duration // how long it is away at most, also between page and stream
 	leaves int           // goes after so many frames
 	pause  time.Duration // between any two frames that it reads
-	stalls time.Duration // reads nothing for so long, once per connection
+	stalls chan struct{} // reads nothing after 50 frames, until it is closed; nil is never
 	buffer int           // of the socket, in bytes; 0 is the system's
 	all    bool          // listens to all scopes, not just some
 	waits  string        // for how long it asks to coalesce, and to spread; "" is not at all
@@ -143,8 +143,11 @@ func (s *subscription) connect(ctx context.Context, w *world, addr, since string
 		switch {
 		case s.manner.leaves == n && w.busy.Err() == nil:
 			return errLeft
-		case s.manner.stalls > 0 && n == 50:
-			pause(w.busy, s.manner.stalls)
+		case s.manner.stalls != nil && n == 50:
+			select {
+			case <-s.manner.stalls:
+			case <-w.busy.Done():
+			}
 		case s.manner.pause > 0:
 			pause(w.busy, s.manner.pause)
 		}

@@ -14,7 +14,7 @@ import (
 func (w *world) faults() map[string]func(context.Context) {
 	of := func() *bell { return w.bells[w.rnd.IntN(len(w.bells))] }
 	return map[string]func(context.Context){
-		"terminate the listener": func(ctx context.Context) { every(ctx, 200*time.Millisecond, time.Second, w.terminateListener) },
+		"terminate the listener": func(ctx context.Context) { every(ctx, 200*time.Millisecond, 5, w.terminateListener) },
 		"kill pgbell":            func(context.Context) { b := of(); b.kill(); b.start() },
 		"end pgbell": func(ctx context.Context) {
 			b := of()

@@ -184,11 +184,10 @@ func (w *world) resets(reason string) (n int) {
 	return n
 }
 
-// awaitReset goes on until there is one, since what a test is about may be long in coming on
-// a busy machine.
-func (w *world) awaitReset(ctx context.Context, reason string) {
-	for deadline := time.Now().Add(patience); w.resets(reason) == 0 && time.Now().Before(deadline); {
-		pause(ctx, 100*time.Millisecond)
+// workUntil lets the writers go on until it is so, or they have written more than enough.
+func (w *world) workUntil(ctx context.Context, so func() bool) {
+	w.t.Helper()
+	for n := 0; n < 20_000 && !so() && w.work(ctx, 50); n += 50 {
 	}
 }
 
