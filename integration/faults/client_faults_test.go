@@ -29,7 +29,7 @@ func TestFaultClientsDoNotRead(t *testing.T) {
 		}
 		all = append(all, m)
 	}
-	w := newWorld(t, config{clients: all, pad: 20_000, changes: changes{
+	w := newWorld(t, config{clients: all, pad: 20_000, pause: 200 * time.Millisecond, changes: changes{
 		{8, (*change).insertNote}, {2, (*change).insertTask}, {2, (*change).updateHotNote}, {2, (*change).updateTask}, {2, (*change).insertMood}, {1, (*change).insertBulk},
 	}})
 	w.run(func(ctx context.Context) {
@@ -58,7 +58,7 @@ func TestFaultClientsDropAndResume(t *testing.T) {
 		all = append(all, manner{page: i%3 == 0, stays: time.Duration(30+20*i) * time.Millisecond})
 	}
 	w := newWorld(t, config{clients: all})
-	w.run(func(ctx context.Context) { w.work(ctx, 500) })
+	w.run(func(ctx context.Context) { w.work(ctx, 400) })
 }
 
 // Whoever never stays until the end of what it missed gets on all the same: only
@@ -70,7 +70,7 @@ func TestFaultClientsLeaveAmidReplays(t *testing.T) {
 		all = append(all, manner{page: i%3 == 0, leaves: 20, away: time.Second, all: i%2 == 0})
 	}
 	w := newWorld(t, config{clients: all, pause: 20 * time.Millisecond, mayRepeat: true})
-	r := w.run(func(ctx context.Context) { w.work(ctx, 1000) })
+	r := w.run(func(ctx context.Context) { w.work(ctx, 700) })
 	// A client whose id stood still during a replay would get nearly all its 20 frames
 	// again each time; the transactions amid which it left are 2 to 4 frames of them.
 	if most := 10 * r.conns; r.repeats > most {

@@ -21,5 +21,5 @@ func (w *world) terminateListener() {
 func TestFaultListenerTerminatedAgainAndAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, config{})
-	w.run(func(ctx context.Context) { every(ctx, 200*time.Millisecond, 20, w.terminateListener) })
+	w.run(func(ctx context.Context) { every(ctx, 200*time.Millisecond, 12, w.terminateListener) })
 }

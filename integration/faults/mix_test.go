@@ -107,7 +107,7 @@ func (w *world) wreak(ctx context.Context, lasting time.Duration) (n int) {
 func TestFaultMix(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, mixed())
-	w.run(func(ctx context.Context) { t.Logf("%d faults", w.wreak(ctx, 12*time.Second)) })
+	w.run(func(ctx context.Context) { t.Logf("%d faults", w.wreak(ctx, 10*time.Second)) })
 }
 
 // TestSoak is the mix for as long as -soak says, in rounds of a minute, on one

@@ -14,7 +14,7 @@ const foundOut = 5 * time.Minute
 
 func TestFaultHalfOpenConnection(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, config{pause: 200 * time.Millisecond})
+	w := newWorld(t, config{pause: 500 * time.Millisecond})
 	w.run(func(ctx context.Context) {
 		w.proxy.halfOpen()
 		took, words := w.bells[0].awaitReady(ctx, false, foundOut)
@@ -34,7 +34,7 @@ func TestFaultBytesAreDelayed(t *testing.T) {
 	w := newWorld(t, config{})
 	w.run(func(ctx context.Context) {
 		w.proxy.slow(func() time.Duration { return rand.N(100 * time.Millisecond) })
-		w.work(ctx, 500)
+		w.work(ctx, 300)
 		w.proxy.slow(nil)
 	})
 }
@@ -42,5 +42,5 @@ func TestFaultBytesAreDelayed(t *testing.T) {
 func TestFaultConnectionsAreCut(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, config{bells: 2})
-	w.run(func(ctx context.Context) { every(ctx, 300*time.Millisecond, 12, w.proxy.cut) })
+	w.run(func(ctx context.Context) { every(ctx, 300*time.Millisecond, 10, w.proxy.cut) })
 }

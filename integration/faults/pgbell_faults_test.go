@@ -10,7 +10,7 @@ func TestFaultPgbellKilled(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, config{})
 	w.run(func(ctx context.Context) {
-		every(ctx, time.Second, 5, func() {
+		every(ctx, time.Second, 4, func() {
 			w.bells[0].kill()
 			w.bells[0].start()
 		})
@@ -22,7 +22,7 @@ func TestFaultOneOfTwoPgbellsKilled(t *testing.T) {
 	w := newWorld(t, config{bells: 2})
 	w.run(func(ctx context.Context) {
 		i := 0
-		every(ctx, 700*time.Millisecond, 5, func() {
+		every(ctx, 700*time.Millisecond, 4, func() {
 			i++
 			b := w.bells[i%2]
 			b.kill()
@@ -40,7 +40,7 @@ func TestFaultClientsHopBetweenPgbells(t *testing.T) {
 		hoppers = append(hoppers, manner{page: i%2 == 0, stays: 150 * time.Millisecond})
 	}
 	w := newWorld(t, config{bells: 2, clients: hoppers})
-	w.run(func(ctx context.Context) { w.work(ctx, 500) })
+	w.run(func(ctx context.Context) { w.work(ctx, 300) })
 }
 
 func TestFaultPgbellDrained(t *testing.T) {
@@ -71,7 +71,7 @@ func TestFaultJournalRotatesWhileClientsAreAway(t *testing.T) {
 	w := newWorld(t, config{bells: 2, clients: all, flags: []string{"--retention", "1s"}})
 	const gone = "reach back"
 	w.run(func(ctx context.Context) {
-		every(ctx, time.Second, 5, func() {
+		every(ctx, time.Second, 3, func() {
 			commit, err := w.longTransaction(ctx)
 			if err != nil {
 				t.Error(err)

@@ -91,7 +91,7 @@ func (w *world) undone() (n int) {
 // The server is there, takes connections, and does nothing.
 func TestFaultPostgresStandsStill(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, config{own: true, settings: settings, pause: 200 * time.Millisecond})
+	w := newWorld(t, config{own: true, settings: settings, pause: 500 * time.Millisecond})
 	w.run(func(ctx context.Context) {
 		w.server.Pause()
 		took, words := w.bells[0].awaitReady(ctx, false, foundOut)

@@ -25,7 +25,7 @@ type config struct {
 	flags     []string          // of each, above the usual
 	clients   []manner          // nil is a mix
 	changes   changes           // nil is allChanges
-	pause     time.Duration     // between a writer's transactions, on average; 0 is 50 ms
+	pause     time.Duration     // between a writer's transactions, on average; 0 is 100 ms
 	pad       int               // bytes that each task and note is longer
 	mayForget bool              // a crash may undo what was committed
 	mayRepeat bool              // clients are cut amid large transactions, which come again whole
@@ -64,7 +64,7 @@ func newWorld(t testing.TB, cfg config) *world {
 		w.cfg.changes = allChanges
 	}
 	if w.cfg.pause == 0 {
-		w.cfg.pause = 50 * time.Millisecond
+		w.cfg.pause = 100 * time.Millisecond
 	}
 	var database string
 	if cfg.own {
