@@ -70,6 +70,9 @@ func newWorld(t testing.TB, cfg config) *world {
 	if cfg.own {
 		w.server = pgtest.OwnServer(t, cfg.settings)
 		database = w.server.URL()
+		if err := prepare(database); err != nil {
+			t.Fatal(err)
+		}
 	} else {
 		database = newDatabase(t)
 	}
@@ -79,8 +82,6 @@ func newWorld(t testing.TB, cfg config) *world {
 		t.Fatal(err)
 	}
 	w.proxy = newProxy(t, fmt.Sprintf("%s:%d", target.Host, target.Port))
-	runPgbell(t, "migrate", "--database-url", database)
-	w.exec(schema)
 	for range w.cfg.bells {
 		b := newBell(t, strings.Replace(database, fmt.Sprintf("%s:%d", target.Host, target.Port), w.proxy.addr(), 1), cfg.flags...)
 		b.start()
