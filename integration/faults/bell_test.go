@@ -179,12 +179,3 @@ func (o *output) String() string {
 	defer o.mu.Unlock()
 	return o.text.String()
 }
-
-// runPgbell runs pgbell to its end, as for migrate.
-func runPgbell(t testing.TB, args ...string) {
-	t.Helper()
-	cmd := exec.Command(binary, args...)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("pgbell %s: %v\n%s", args[0], err, out)
-	}
-}

@@ -13,6 +13,7 @@ type report struct {
 	frames   int // events and resets that arrived
 	resets   int
 	repeats  int // events that came again, or that the page had
+	again    int // connections by which some did
 	merged   int // that stood for several changes
 	twice    int // those of them that came again within one connection
 	byEvent  int // committed changes, per subscription and scope, that their event told
@@ -26,8 +27,8 @@ func (r *report) fault(format string, args ...any) {
 }
 
 func (r *report) String() string {
-	return fmt.Sprintf("%d connections, %d frames, %d of them resets, %d for several changes, %d repeats, %d within one connection; changes told by their event %d, by a reset %d, unproven %d; %d faults",
-		r.conns, r.frames, r.resets, r.merged, r.repeats, r.twice, r.byEvent, r.byReset, r.unproven, len(r.wrong))
+	return fmt.Sprintf("%d connections, %d frames, %d of them resets, %d for several changes, %d repeats by %d connections, %d within one; changes told by their event %d, by a reset %d, unproven %d; %d faults",
+		r.conns, r.frames, r.resets, r.merged, r.repeats, r.again, r.twice, r.byEvent, r.byReset, r.unproven, len(r.wrong))
 }
 
 // check holds what subs received against what was committed, for each
@@ -69,6 +70,8 @@ type checking struct {
 	undone  []frame                // events of changes that a crash undid
 	version map[string]int64       // of a row in a scope
 	conn    int
+
+	repeated int // the last connection by which something came again
 }
 
 // received looks at the frames: nothing may have come that must not.
@@ -126,6 +129,10 @@ func (c *checking) event(f frame) {
 	}
 	if c.seen[p] > 0 || c.known(o) == yes {
 		c.repeats++
+		if c.repeated != f.conn {
+			c.repeated = f.conn
+			c.again++
+		}
 	}
 	if c.seen[p] == f.conn {
 		c.twice++

@@ -16,14 +16,14 @@ import (
 	"time"
 )
 
-// manner is how a client behaves. At the end all read as fast as they can.
+// manner is how a client behaves. At the end all stay, and read as fast as they can.
 type manner struct {
 	page   bool          // starts from a page's query, with pgbell.cursor() read along
-	stays  time.Duration // how long it stays connected, about; 0 is for ever
+	stays  time.Duration // how long it stays connected, about, once it is live; 0 is for ever
 	away   time.Duration // how long it is away at most, also between page and stream
 	leaves int           // goes after so many frames
 	pause  time.Duration // between any two frames that it reads
-	stalls time.Duration // reads nothing for so long, once per connection
+	stalls chan struct{} // reads nothing after 50 frames, until it is closed; nil is never
 	buffer int           // of the socket, in bytes; 0 is the system's
 	all    bool          // listens to all scopes, not just some
 	waits  string        // for how long it asks to coalesce, and to spread; "" is not at all
@@ -35,6 +35,8 @@ type subscription struct {
 	user   string // "" is anonymous
 	scopes []string
 	manner manner
+
+	live chan struct{} // closed once it has a start
 
 	mu        sync.Mutex
 	startedAt time.Time // zero: not yet
@@ -91,15 +93,17 @@ func (s *subscription) openPage(ctx context.Context, w *world, rnd *rand.Rand) (
 		s.page[id] = true
 	}
 	s.startedAt, s.startText = time.Now(), since
+	close(s.live)
 	return since, nil
 }
 
 // connect opens one stream and reads it until it ends, or the client goes.
 func (s *subscription) connect(ctx context.Context, w *world, addr, since string, lastID *string, rnd *rand.Rand) error {
 	if s.manner.stays > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Duration(rnd.ExpFloat64()*float64(s.manner.stays)))
-		defer cancel()
+		var leave context.CancelFunc
+		ctx, leave = context.WithCancel(ctx)
+		defer leave()
+		go s.stay(ctx, time.Duration(rnd.ExpFloat64()*float64(s.manner.stays)), w.busy, leave)
 	}
 	query := url.Values{"scope": s.scopes}
 	if since != "" {
@@ -139,11 +143,27 @@ func (s *subscription) connect(ctx context.Context, w *world, addr, since string
 		switch {
 		case s.manner.leaves == n && w.busy.Err() == nil:
 			return errLeft
-		case s.manner.stalls > 0 && n == 50:
-			pause(w.busy, s.manner.stalls)
+		case s.manner.stalls != nil && n == 50:
+			select {
+			case <-s.manner.stalls:
+			case <-w.busy.Done():
+			}
 		case s.manner.pause > 0:
 			pause(w.busy, s.manner.pause)
 		}
+	}
+}
+
+// stay calls leave after a while, but not before the client is live, nor once the writers
+// have ended: on a busy machine it might never get to the end of a large transaction.
+func (s *subscription) stay(ctx context.Context, d time.Duration, busy context.Context, leave func()) {
+	select {
+	case <-s.live:
+	case <-ctx.Done():
+		return
+	}
+	if pause(ctx, d); busy.Err() == nil {
+		leave()
 	}
 }
 
@@ -219,6 +239,7 @@ func (s *subscription) ready(b block) {
 	}
 	if s.startedAt.IsZero() {
 		s.startedAt, s.startText, s.start = time.Now(), text, c
+		close(s.live)
 	}
 }
 

@@ -11,14 +11,14 @@ func TestFaultTruncateAndBulk(t *testing.T) {
 	more := append(changes{{2, (*change).truncate}, {1, func(c *change) error { return c.bulk(1200) }}}, allChanges...)
 	// A client that drops amid the events of one statement gets them all again.
 	w := newWorld(t, config{changes: more, pause: 200 * time.Millisecond, mayRepeat: true})
-	w.run(func(ctx context.Context) { every(ctx, time.Second, 4*time.Second, w.terminateListener) })
+	w.run(func(ctx context.Context) { every(ctx, time.Second, 3, w.terminateListener) })
 }
 
 func TestFaultFeedDetachedAndAttached(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, config{changes: append(changes{{20, (*change).insertFlip}}, allChanges...)})
 	w.run(func(ctx context.Context) {
-		every(ctx, 300*time.Millisecond, 4*time.Second, func() {
+		every(ctx, 300*time.Millisecond, 4, func() {
 			w.flip("select pgbell.detach('flips')")
 			pause(ctx, 300*time.Millisecond)
 			w.flip(attachFlips)
@@ -30,7 +30,7 @@ func TestFaultFeedDetachedAndAttached(t *testing.T) {
 // the deadlock detector may choose a victim.
 func (w *world) flip(sql string) {
 	var err error
-	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); pause(w.t.Context(), 20*time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); pause(w.t.Context(), 20*time.Millisecond) {
 		if err = w.try(sql); err == nil {
 			return
 		}
@@ -44,9 +44,10 @@ func TestFaultFeedThatIsNotDurable(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, config{changes: changes{{3, (*change).insertMood}, {1, (*change).deleteMood}, {1, (*change).insertNote}}})
 	r := w.run(func(ctx context.Context) {
-		every(ctx, 500*time.Millisecond, 2*time.Second, w.terminateListener)
-		every(ctx, 500*time.Millisecond, 2*time.Second, w.proxy.cut)
+		every(ctx, 500*time.Millisecond, 3, w.terminateListener)
+		every(ctx, 500*time.Millisecond, 3, w.proxy.cut)
 		w.bells[0].kill()
+		w.work(ctx, 50) // which nobody hears of
 		w.bells[0].start()
 		w.awaitBells()
 	})

@@ -50,11 +50,14 @@ type history struct {
 	ops  []*op
 	last int64
 	at   map[place]*op
+
+	answered int           // ops so far
+	more     chan struct{} // closed at the next that is answered
 }
 
 // newHistory returns an empty one, whose numbers come after those of a former one.
 func newHistory(former *history) *history {
-	h := &history{at: map[place]*op{}}
+	h := &history{at: map[place]*op{}, more: make(chan struct{})}
 	if former != nil {
 		h.last = former.last
 	}
@@ -100,6 +103,30 @@ func (h *history) end(ops []*op, f fate, before, after time.Time) {
 	for _, o := range ops {
 		o.fate, o.before, o.after = f, before, after
 	}
+	if f == answered {
+		h.answered += len(ops)
+		close(h.more)
+		h.more = make(chan struct{})
+	}
+}
+
+// progress returns how many changes were committed, and what is closed when there are more.
+func (h *history) progress() (int, <-chan struct{}) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.answered, h.more
+}
+
+// committed returns the numbers of the changes of which COMMIT was answered.
+func (h *history) committed() (ids []int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, o := range h.ops {
+		if o.fate == answered {
+			ids = append(ids, o.id)
+		}
+	}
+	return ids
 }
 
 // entry is a row of the ledger table.

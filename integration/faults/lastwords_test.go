@@ -6,23 +6,46 @@ import (
 	"strings"
 )
 
-// has says whether s got o in each scope where it was to, or what stands for it. s.mu is held.
-func (s *subscription) has(o *op) bool {
-	got := map[string]bool{}
+// has says whether s got o in each scope where it was to, or what stands for it: perhaps,
+// where that came while COMMIT was under way, so that it stands for o or o is yet to come.
+// s.mu is held.
+func (s *subscription) has(o *op) answer {
+	got := map[string]answer{}
 	for _, f := range slices.Backward(s.frames) {
 		if f.at.Before(o.before) {
 			break
 		}
-		if (f.reset || f.merged) && !f.at.Before(o.after) || slices.ContainsFunc(o.wants, func(w want) bool { return w.ident == f.ident && w.scope == f.scope }) {
-			got[f.scope] = true
+		switch stands := f.reset || f.merged; {
+		case stands && !f.at.Before(o.after), slices.ContainsFunc(o.wants, func(w want) bool { return w.ident == f.ident && w.scope == f.scope }):
+			got[f.scope] = yes
+		case stands:
+			got[f.scope] = max(got[f.scope], perhaps)
 		}
 	}
+	all := yes
 	for _, w := range o.wants {
-		if slices.Contains(s.scopes, w.scope) && w.readableBy(s.user) && !got[w.scope] {
-			return false
+		if slices.Contains(s.scopes, w.scope) && w.readableBy(s.user) {
+			all = min(all, got[w.scope])
 		}
 	}
-	return true
+	return all
+}
+
+// awaitLastWords returns once each client has what was written last. It is said again as
+// long as one may have it or not; what was said before has come to whom the last has.
+func (w *world) awaitLastWords() {
+	w.t.Helper()
+	for doubt := true; doubt; {
+		o := w.lastWords()
+		if !w.await(w.subs, "got what was written last", func(s *subscription) bool { return s.has(o) != no }) {
+			return
+		}
+		doubt = slices.ContainsFunc(w.subs, func(s *subscription) bool {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return s.has(o) == perhaps
+		})
+	}
 }
 
 // lastWords makes a change of which each scope is told.

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// every calls do at once and every so often, for a while.
-func every(ctx context.Context, interval, lasting time.Duration, do func()) {
-	for deadline := time.Now().Add(lasting); time.Now().Before(deadline) && ctx.Err() == nil; {
+// every calls do at once and every so often, n times.
+func every(ctx context.Context, interval time.Duration, n int, do func()) {
+	for range n {
 		do()
 		pause(ctx, interval)
 	}
@@ -21,5 +21,5 @@ func (w *world) terminateListener() {
 func TestFaultListenerTerminatedAgainAndAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, config{})
-	w.run(func(ctx context.Context) { every(ctx, 200*time.Millisecond, 4*time.Second, w.terminateListener) })
+	w.run(func(ctx context.Context) { every(ctx, 200*time.Millisecond, 12, w.terminateListener) })
 }

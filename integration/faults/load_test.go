@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -55,8 +56,36 @@ func (w *world) newSubscription(i int, m manner) *subscription {
 		user:    append(slices.Clone(users), "")[i%5],
 		scopes:  scopes,
 		manner:  m,
+		live:    make(chan struct{}),
 		changed: make(chan struct{}, 1),
 	}
+}
+
+// work lets the writers go on until they have committed n more changes, and says whether they have.
+func (w *world) work(ctx context.Context, n int) bool {
+	w.t.Helper()
+	done, more := w.history.progress()
+	for upto := done + n; done < upto; done, more = w.history.progress() {
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return false
+		case <-time.After(patience):
+			w.t.Errorf("nobody committed anything for %v", patience)
+			return false
+		}
+	}
+	return true
+}
+
+// count returns a number that pgbell publishes, 0 while it does not answer.
+func (b *bell) count(ctx context.Context, metric string) (n int) {
+	if metrics, _, err := b.get(ctx, "/metrics"); err == nil {
+		if _, value, ok := strings.Cut(metrics, "\n"+metric+" "); ok {
+			_, _ = fmt.Sscan(value, &n)
+		}
+	}
+	return n
 }
 
 // exec runs SQL as the superuser.

@@ -9,9 +9,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -25,11 +28,12 @@ import (
 var (
 	seedFlag   = flag.Uint64("seed", 0, "of all that is random; 0 takes another one each time")
 	soakFlag   = flag.Duration("soak", 0, "let TestSoak run for so long")
-	herdFlag   = flag.Int("herd", 2000, "how many clients come back at once in TestHerd")
+	herdFlag   = flag.Int("herd", 1000, "how many clients come back at once in TestHerd")
 	binaryFlag = flag.String("pgbell", "", "the binary to test, in place of one made of this source")
 )
 
-// patience is how long a test waits for what must come: longer than a busy machine takes.
+// patience is after how long without anything a test gives up. It is no measure of speed:
+// whoever waits for much starts anew whenever some of it came.
 const patience = 3 * time.Minute
 
 // binary is the pgbell to test, shared the server of the tests that do it no harm.
@@ -42,6 +46,10 @@ func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
 func testMain(m *testing.M) int {
 	flag.Parse()
+	if err := moreAtOnce(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	if *seedFlag == 0 {
 		*seedFlag = 1 + rand.Uint64N(1<<32)
 	}
@@ -74,6 +82,17 @@ func testMain(m *testing.M) int {
 		return 1
 	}
 	return code
+}
+
+// moreAtOnce lets more tests run at once than there are processors, unless told how many:
+// they wait, for Postgres to be found dead, for a stream to be cut.
+func moreAtOnce() error {
+	told := false
+	flag.Visit(func(f *flag.Flag) { told = told || f.Name == "test.parallel" })
+	if told {
+		return nil
+	}
+	return flag.Set("test.parallel", strconv.Itoa(runtime.GOMAXPROCS(0)*3/2))
 }
 
 var settings = map[string]string{
@@ -115,17 +134,46 @@ func seedOf(t testing.TB) uint64 {
 
 var databases atomic.Int64
 
-// newDatabase makes an empty database on the shared server and returns its URL.
+// newDatabase makes a database on the shared server, a copy of the template, and returns its URL.
 func newDatabase(t testing.TB) string {
 	t.Helper()
+	if err := template(); err != nil {
+		t.Fatal(err)
+	}
 	name := fmt.Sprintf("faults%d", databases.Add(1))
-	conn, err := pgx.Connect(t.Context(), shared.URL())
-	if err != nil {
+	if err := execute(shared.URL(), "create database "+name+" template template_faults"); err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(context.WithoutCancel(t.Context()))
-	if _, err := conn.Exec(t.Context(), "create database "+name); err != nil {
-		t.Fatal(err)
+	return inShared(name)
+}
+
+// template makes a database as prepare leaves it: to migrate and to attach takes longer than to copy.
+var template = sync.OnceValue(func() error {
+	if err := execute(shared.URL(), "create database template_faults"); err != nil {
+		return err
 	}
+	return prepare(inShared("template_faults"))
+})
+
+func inShared(name string) string {
 	return strings.Replace(shared.URL(), "/postgres?", "/"+name+"?", 1)
+}
+
+// prepare makes what pgbell and the writers need in an empty database.
+func prepare(url string) error {
+	if out, err := exec.Command(binary, "migrate", "--database-url", url).CombinedOutput(); err != nil {
+		return fmt.Errorf("pgbell migrate: %w\n%s", err, out)
+	}
+	return execute(url, schema)
+}
+
+func execute(url, sql string) error {
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	_, err = conn.Exec(ctx, sql)
+	return err
 }

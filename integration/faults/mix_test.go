@@ -14,7 +14,7 @@ import (
 func (w *world) faults() map[string]func(context.Context) {
 	of := func() *bell { return w.bells[w.rnd.IntN(len(w.bells))] }
 	return map[string]func(context.Context){
-		"terminate the listener": func(ctx context.Context) { every(ctx, 200*time.Millisecond, time.Second, w.terminateListener) },
+		"terminate the listener": func(ctx context.Context) { every(ctx, 200*time.Millisecond, 5, w.terminateListener) },
 		"kill pgbell":            func(context.Context) { b := of(); b.kill(); b.start() },
 		"end pgbell": func(ctx context.Context) {
 			b := of()
@@ -107,7 +107,7 @@ func (w *world) wreak(ctx context.Context, lasting time.Duration) (n int) {
 func TestFaultMix(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, mixed())
-	w.run(func(ctx context.Context) { t.Logf("%d faults", w.wreak(ctx, 12*time.Second)) })
+	w.run(func(ctx context.Context) { t.Logf("%d faults", w.wreak(ctx, 10*time.Second)) })
 }
 
 // TestSoak is the mix for as long as -soak says, in rounds of a minute, on one

@@ -116,7 +116,7 @@ func TestFramesThatTellTooMuch(t *testing.T) {
 func TestCheckerFindsAWithheldFrameAndAWrongReader(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, config{})
-	if w.run(func(ctx context.Context) { pause(ctx, time.Second) }); t.Failed() {
+	if w.run(func(ctx context.Context) { w.work(ctx, 200) }); t.Failed() {
 		return
 	}
 	withheld, unnoticed, misled := 0, 0, 0

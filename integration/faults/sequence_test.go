@@ -3,6 +3,8 @@ package faults
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,12 +23,24 @@ func TestCheckerFindsWhatASequenceReaderLoses(t *testing.T) {
 		reader.scopes = append(reader.scopes, scope("notes", 1+p))
 	}
 	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan error)
+	done := make(chan error, 1)
 	w.begin()
 	go func() { done <- readBySequence(ctx, w, reader) }()
-	pause(ctx, 3*time.Second)
+	w.work(ctx, 300)
+	commit, err := w.longTransaction(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := w.history.ids(1)
+	w.await([]*subscription{reader}, "read what has a higher number than what is open", func(s *subscription) bool {
+		return slices.ContainsFunc(s.frames, func(f frame) bool {
+			var op int64
+			_, _ = fmt.Sscanf(f.ident, "notes/written/%d/", &op)
+			return op > later
+		})
+	})
+	commit()
 	w.stopWriters()
-	pause(ctx, 200*time.Millisecond)
 	stop()
 	if err := <-done; err != nil {
 		t.Fatal(err)
@@ -66,7 +80,8 @@ func readBySequence(ctx context.Context, w *world, s *subscription) error {
 		seq     int64
 		changes string
 	}
-	for ctx.Err() == nil {
+	for again := true; again; {
+		again = ctx.Err() == nil // once more when it is over
 		rows, err := conn.Query(context.WithoutCancel(ctx), "select seq, changes from pgbell.journal where seq > $1 and tbl = 'public.notes' order by seq, part", last)
 		if err != nil {
 			return err
@@ -85,10 +100,16 @@ func readBySequence(ctx context.Context, w *world, s *subscription) error {
 			if err := json.Unmarshal([]byte(n.changes), &all); err != nil {
 				return err
 			}
+			s.mu.Lock()
 			for _, c := range all {
 				for _, name := range c.Scopes {
 					s.frames = append(s.frames, frame{at: time.Now(), conn: 1, scope: name, ident: written("notes", c.Data.Op, c.Key.ID)})
 				}
+			}
+			s.mu.Unlock()
+			select {
+			case s.changed <- struct{}{}:
+			default:
 			}
 		}
 		pause(ctx, 5*time.Millisecond)

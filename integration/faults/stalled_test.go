@@ -18,7 +18,7 @@ import (
 func TestHerdThatDoesNotReadTakesLittleMemory(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, config{})
-	bell, size := w.bells[0], *herdFlag/2
+	bell, size := w.bells[0], *herdFlag
 	if raceDetector() { // which takes several times the memory
 		bell.kill()
 		bell.binary = filepath.Join(t.TempDir(), "pgbell")
@@ -58,8 +58,7 @@ func TestHerdThatDoesNotReadTakesLittleMemory(t *testing.T) {
 	// More than the kernel takes, and then some, until all are cut.
 	pad := strings.Repeat("x", 8000)
 	most := opened
-	late := time.After(2 * patience)
-	for open := size; open > 0; {
+	for open, fewest, cut := size, size, time.Now(); open > 0; pause(ctx, 50*time.Millisecond) {
 		w.exec("select count(pgbell.publish('news', jsonb_build_object('pad', $1::text, 'n', i + $2::int))) from generate_series(1, 20) i", pad, rand.IntN(1<<30))
 		if metrics, _, err := bell.get(ctx, "/metrics"); err == nil { // else it is busy
 			if _, err := fmt.Sscanf(metrics[strings.Index(metrics, "\npgbell_streams_open ")+1:], "pgbell_streams_open %d", &open); err != nil {
@@ -67,10 +66,11 @@ func TestHerdThatDoesNotReadTakesLittleMemory(t *testing.T) {
 			}
 		}
 		most = max(most, bell.memory())
-		select {
-		case <-late:
-			t.Fatalf("%d of %d streams are still open", open, size)
-		default:
+		if open < fewest {
+			fewest, cut = open, time.Now()
+		}
+		if time.Since(cut) > patience {
+			t.Fatalf("%d of %d streams are still open, and none was cut for %v", open, size, patience)
 		}
 	}
 	t.Logf("%d streams: %d kB before, %d kB open, at most %d kB while stalled: %d kB for each", size, before, opened, most, (most-before)/size)

@@ -63,10 +63,10 @@ func TestFaultStandbyPromoted(t *testing.T) {
 	w := newWorld(t, config{own: true, settings: settings, mayForget: true})
 	standby := newStandby(w)
 	w.run(func(ctx context.Context) {
-		pause(ctx, time.Second)
+		w.work(ctx, 100)
 		w.server.Kill()
 		w.failOver(standby)
-		pause(ctx, time.Second)
+		w.work(ctx, 100)
 	})
 	if recovering := ask[bool](w, "select pg_is_in_recovery()"); recovering {
 		t.Error("the standby was not promoted")
@@ -80,13 +80,13 @@ func TestFaultStandbyPromotedTooEarly(t *testing.T) {
 	w := newWorld(t, config{own: true, settings: settings, mayForget: true})
 	standby := newStandby(w)
 	w.run(func(ctx context.Context) {
-		pause(ctx, time.Second)
+		w.work(ctx, 100)
 		old := w.server
 		promote(w, standby)
-		pause(ctx, 500*time.Millisecond)
+		w.work(ctx, 50)
 		old.Kill()
 		w.failOver(standby)
-		pause(ctx, time.Second)
+		w.work(ctx, 100)
 	})
 }
 

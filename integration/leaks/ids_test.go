@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/pgbell/pgbell/sse"
 )
@@ -178,7 +177,7 @@ func TestAHeaderThatIsNoUserIsAnonymousOrRefused(t *testing.T) {
 		{http.Header{"X-User": {"ann"}, "Authorization": {"Bearer ann"}, "Cookie": {"pgbell_token=ann"}}, http.StatusForbidden},
 		{nil, http.StatusForbidden},
 	} {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.server.URL+"/presence?scope=private:1", nil)
 		w.must(err)
 		req.Header = test.header

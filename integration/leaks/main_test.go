@@ -17,8 +17,8 @@ import (
 	"github.com/pgbell/pgbell/migrations"
 )
 
-// patience is how long a test waits for what must come.
-const patience = 2 * time.Minute
+// patience is after how long without what must come a test gives up. It is no measure of speed.
+const patience = 5 * time.Minute
 
 func TestMain(m *testing.M) {
 	flag.Parse()

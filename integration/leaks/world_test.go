@@ -43,6 +43,7 @@ type world struct {
 	server     *httptest.Server
 	fast, slow *http.Client
 	stop       func()
+	closed     bool
 	wake       chan struct{}
 	barriers   int
 	cursors    []cursor // from pgbell.cursor()
@@ -86,8 +87,12 @@ func newWorld(t rapid.TB, db *database, queue int, seams seams) *world {
 	return w
 }
 
-// close ends all, also after a failure.
+// close ends all, also after a failure. The second time it does nothing.
 func (w *world) close() {
+	if w.closed {
+		return
+	}
+	w.closed = true
 	for _, c := range w.clients {
 		c.disconnect()
 	}
