@@ -7,16 +7,16 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pgbell/pgbell/journal"
+	"github.com/pgbell/pgbell/journal/scope"
 )
 
 // ByScopes is the AuthorizeFunc that allows what the identity's Scopes name: nothing
 // if there are none.
-func ByScopes(_ context.Context, id Identity, scope string) (bool, error) {
+func ByScopes(_ context.Context, id Identity, asked string) (bool, error) {
 	for _, pattern := range id.Scopes {
 		begin, open := strings.CutSuffix(pattern, "*")
-		begin = journal.CanonicalScope(begin)
-		if scope == begin && !open || open && strings.HasPrefix(scope, begin) {
+		begin = scope.Canonical(begin)
+		if asked == begin && !open || open && strings.HasPrefix(asked, begin) {
 			return true, nil
 		}
 	}

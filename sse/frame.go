@@ -11,7 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/pgbell/pgbell/bus"
-	"github.com/pgbell/pgbell/journal"
+	"github.com/pgbell/pgbell/journal/scope"
 )
 
 // maxBatch is the length in bytes at which a run of frames is written; keepBatch is the
@@ -129,7 +129,7 @@ func (b *frames) event(id string, e *bus.ChangeEvent, stands int) error {
 		data.Changed, data.Moved, data.Origin = e.Changed, e.Moved, e.Origin
 	}
 	// The scope is canonical if it came from a request, hence fit for a name.
-	if err := b.frame(journal.CanonicalScope(e.Scope), id, data); err != nil {
+	if err := b.frame(scope.Canonical(e.Scope), id, data); err != nil {
 		return err
 	}
 	b.events++

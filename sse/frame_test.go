@@ -13,7 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/pgbell/pgbell/bus"
-	"github.com/pgbell/pgbell/journal"
+	"github.com/pgbell/pgbell/journal/scope"
 )
 
 func TestFrameHasTheFormOfTheContract(t *testing.T) {
@@ -80,13 +80,13 @@ func FuzzFrames(f *testing.F) {
 	f.Add("", "", "", "", "", "", "")
 	f.Add("ready", " 1", "😀", "<script>", "[[[[]]]]", "\"\xed\xa0\x80\"", "\u0085")
 	h := &Handler{log: slog.New(slog.DiscardHandler)}
-	f.Fuzz(func(t *testing.T, scope, id, table, origin, key, data, column string) {
+	f.Fuzz(func(t *testing.T, name, id, table, origin, key, data, column string) {
 		b := takeFrames()
 		defer b.free()
-		if err := b.ready("before", []string{scope}); err != nil {
+		if err := b.ready("before", []string{name}); err != nil {
 			t.Fatal(err)
 		}
-		e := bus.ChangeEvent{Scope: scope, Op: bus.OpUpdate, Table: table, Origin: origin,
+		e := bus.ChangeEvent{Scope: name, Op: bus.OpUpdate, Table: table, Origin: origin,
 			Key: json.RawMessage(key), Data: json.RawMessage(data), Changed: []string{column}}
 		length := b.buf.Len()
 		err := b.event(id, &e, 1)
@@ -116,7 +116,7 @@ func FuzzFrames(f *testing.F) {
 			t.Fatalf("got %v, %v, want ready", got, err)
 		}
 		if err == nil {
-			wantName, wantID := journal.CanonicalScope(scope), id
+			wantName, wantID := scope.Canonical(name), id
 			if wantName == "" {
 				wantName = "message"
 			}
@@ -131,7 +131,7 @@ func FuzzFrames(f *testing.F) {
 			if err := json.Unmarshal([]byte(got.data), &back); err != nil {
 				t.Fatal(err)
 			}
-			for _, field := range [][2]string{{back.Scope, scope}, {back.Table, table}, {back.Origin, origin}} {
+			for _, field := range [][2]string{{back.Scope, name}, {back.Table, table}, {back.Origin, origin}} {
 				if utf8.ValidString(field[1]) && field[0] != field[1] {
 					t.Errorf("got %q back, want %q", field[0], field[1])
 				}
@@ -175,15 +175,15 @@ func FuzzQuery(f *testing.F) {
 		if len(req.scopes) == 0 || len(req.scopes) > limit {
 			t.Fatalf("got %d scopes", len(req.scopes))
 		}
-		for _, scope := range asked["scope"] {
-			if !slices.Contains(req.scopes, journal.CanonicalScope(scope)) {
-				t.Errorf("%q is not among %q", scope, req.scopes)
+		for _, name := range asked["scope"] {
+			if !slices.Contains(req.scopes, scope.Canonical(name)) {
+				t.Errorf("%q is not among %q", name, req.scopes)
 			}
 		}
-		for i, scope := range req.scopes {
-			if scope == "" || len(scope) > 256 || slices.Contains(reserved, scope) || slices.Contains(req.scopes[:i], scope) ||
-				journal.CanonicalScope(scope) != scope || strings.ContainsFunc(scope, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-				t.Errorf("got scope %q", scope)
+		for i, name := range req.scopes {
+			if len(name) > 256 || scope.Reserved(name) || slices.Contains(req.scopes[:i], name) ||
+				scope.Canonical(name) != name || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+				t.Errorf("got scope %q", name)
 			}
 		}
 		if lastEventID != "" && req.since.String() != lastEventID {

@@ -9,10 +9,8 @@ import (
 	"time"
 
 	"github.com/pgbell/pgbell/journal"
+	"github.com/pgbell/pgbell/journal/scope"
 )
-
-// reserved are the names that mean something else to an EventSource, or here.
-var reserved = []string{"open", "error", "message", "ready", "close"}
 
 // request is what an admitted request asks for, and for whom.
 type request struct {
@@ -102,24 +100,24 @@ func readScopes(asked []string, limit int) ([]string, *problem) {
 		return nil, noScope.problem("Say what to listen to, as in ?scope=tasks&scope=project:7.")
 	}
 	var scopes []string
-	for _, scope := range asked {
-		if scope == "" {
+	for _, name := range asked {
+		if name == "" {
 			return nil, badScope.problem("A scope is empty.")
 		}
-		if len(scope) <= journal.MaxScopeBytes { // else it does not become shorter
-			scope = journal.CanonicalScope(scope)
+		if len(name) <= scope.MaxBytes { // else it does not become shorter
+			name = scope.Canonical(name)
 		}
 		switch {
-		case len(scope) > journal.MaxScopeBytes:
-			return nil, badScope.problem(fmt.Sprintf("A scope is longer than %d bytes, percent-encoding included.", journal.MaxScopeBytes))
-		case slices.Contains(reserved, scope):
-			return nil, badScope.problem(fmt.Sprintf("%q is a reserved name, not a scope.", scope))
-		case slices.Contains(scopes, scope):
+		case len(name) > scope.MaxBytes:
+			return nil, badScope.problem(fmt.Sprintf("A scope is longer than %d bytes, percent-encoding included.", scope.MaxBytes))
+		case scope.Reserved(name):
+			return nil, badScope.problem(fmt.Sprintf("%q is a reserved name, not a scope.", name))
+		case slices.Contains(scopes, name):
 			continue
 		case len(scopes) == limit:
 			return nil, tooManyScopes.problem(fmt.Sprintf("More scopes than can be asked for at once: %d.", limit))
 		}
-		scopes = append(scopes, scope)
+		scopes = append(scopes, name)
 	}
 	return scopes, nil
 }

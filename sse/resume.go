@@ -8,6 +8,7 @@ import (
 
 	"github.com/pgbell/pgbell/bus"
 	"github.com/pgbell/pgbell/journal"
+	"github.com/pgbell/pgbell/journal/scope"
 )
 
 const replayTimeout = 10 * time.Second
@@ -27,8 +28,8 @@ func (s *stream) resume(b *frames, away bool) error {
 	if reason != "" {
 		events = s.resets(reason, func(string) bool { return true })
 	} else if away {
-		volatile := func(scope string) bool {
-			return slices.ContainsFunc(replay.Volatile, func(t journal.Template) bool { return t.Matches(scope) })
+		volatile := func(name string) bool {
+			return slices.ContainsFunc(replay.Volatile, func(t scope.Template) bool { return t.Matches(name) })
 		}
 		events = append(events, s.resets("changes of a feed that is not durable can't be replayed", volatile)...)
 	}

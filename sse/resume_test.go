@@ -14,6 +14,7 @@ import (
 
 	"github.com/pgbell/pgbell/bus"
 	"github.com/pgbell/pgbell/journal"
+	"github.com/pgbell/pgbell/journal/scope"
 )
 
 // record is one that inserts a row of scope, with tx for its key.
@@ -88,7 +89,7 @@ func TestStreamThatBeginsInTheMiddleOfABatchGetsAllOfIt(t *testing.T) {
 	eachWireInBubble(t, func(t *testing.T) {
 		everyone := bus.Audience{}
 		batch := []journal.Record{record(1, everyone, "a"), record(2, everyone, "a"), record(3, everyone, "a")}
-		volatile, err := journal.ParseTemplates([]string{"a"})
+		volatile, err := scope.ParseAll([]string{"a"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -166,7 +167,7 @@ func TestResumeThatCantBeAnsweredResetsEachScope(t *testing.T) {
 	for tx := uint64(1); tx < 5; tx++ {
 		many.Records = append(many.Records, record(tx, bus.Audience{}, "a"))
 	}
-	volatile, err := journal.ParseTemplate("b:{id}")
+	volatile, err := scope.Parse("b:{id}")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +190,7 @@ func TestResumeThatCantBeAnsweredResetsEachScope(t *testing.T) {
 		},
 			"the history could not be read", []string{"a", "b:1"}, cursor(6)},
 		{"too long", replay(many), "replay too long", []string{"a", "b:1"}, cursor(9)},
-		{"not durable", replay(journal.Replay{End: parse(t, cursor(9)), Volatile: []journal.Template{volatile, volatile}}),
+		{"not durable", replay(journal.Replay{End: parse(t, cursor(9)), Volatile: []scope.Template{volatile, volatile}}),
 			"changes of a feed that is not durable can't be replayed", []string{"b:1"}, cursor(9)},
 	} {
 		t.Run(test.name, func(t *testing.T) {

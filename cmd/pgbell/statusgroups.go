@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/pgbell/pgbell/journal"
+	"github.com/pgbell/pgbell/journal/scope"
 	"github.com/pgbell/pgbell/triggers"
 )
 
@@ -27,7 +27,7 @@ type group struct {
 // says most of it literally.
 func groupScopes(scopes map[string]int, feeds []triggers.Feed) []group {
 	type candidate struct {
-		journal.Template
+		scope.Template
 		literal int // bytes
 		group
 	}
@@ -37,7 +37,7 @@ func groupScopes(scopes map[string]int, feeds []triggers.Feed) []group {
 			if slices.ContainsFunc(all, func(c *candidate) bool { return c.group.Template == text }) {
 				continue
 			}
-			template, err := journal.ParseTemplate(text)
+			template, err := scope.Parse(text)
 			if err != nil { // attach has read it
 				continue
 			}

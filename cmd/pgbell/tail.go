@@ -11,6 +11,7 @@ import (
 
 	"github.com/pgbell/pgbell/bus"
 	"github.com/pgbell/pgbell/journal"
+	"github.com/pgbell/pgbell/journal/scope"
 	"github.com/pgbell/pgbell/listener"
 )
 
@@ -39,10 +40,10 @@ func tail(ctx context.Context, c *cli.Command) error {
 		user := c.String("as")
 		p.user = &user
 	}
-	for _, scope := range c.StringSlice("scope") {
-		canonical := journal.CanonicalScope(scope)
-		if canonical == "" || len(canonical) > journal.MaxScopeBytes {
-			return usagef("--scope takes a scope of 1 to %d bytes, such as tasks or project:7", journal.MaxScopeBytes)
+	for _, name := range c.StringSlice("scope") {
+		canonical := scope.Canonical(name)
+		if canonical == "" || len(canonical) > scope.MaxBytes {
+			return usagef("--scope takes a scope of 1 to %d bytes, such as tasks or project:7", scope.MaxBytes)
 		}
 		p.scopes = append(p.scopes, canonical)
 	}

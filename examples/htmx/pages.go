@@ -8,7 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/pgbell/pgbell/journal"
+	"github.com/pgbell/pgbell/journal/scope"
 )
 
 // everyPage is what every page knows: who asks, and which stream keeps it up to date.
@@ -30,7 +30,7 @@ func stream(cursor string, scopes ...string) string {
 
 // Scope is what a task's owner listens to. A trigger needs the name as it comes in
 // the stream: with percent-encoding, where it holds a ë, say.
-func (u user) Scope() string { return journal.CanonicalScope("user:" + u.ID) }
+func (u user) Scope() string { return scope.Canonical("user:" + u.ID) }
 
 // Scope is what those listen to who show a project.
 func (p project) Scope() string { return "project:" + strconv.FormatInt(p.ID, 10) }

@@ -3,6 +3,7 @@ package faults
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +11,9 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/pgbell/pgbell/bus"
+	"github.com/pgbell/pgbell/journal"
 )
 
 // The negative control: in a database where pgbell loses nothing, a reader that
@@ -67,9 +71,8 @@ func readBySequence(ctx context.Context, w *world, s *subscription) error {
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	var last int64
-	var start string
-	if err := conn.QueryRow(ctx, "select coalesce(max(seq), 0), pgbell.cursor() from pgbell.journal").Scan(&last, &start); err != nil {
+	var last, start string
+	if err := conn.QueryRow(ctx, "select coalesce(max(lsn), '0/0')::text, pgbell.cursor() from pgbell.journal").Scan(&last, &start); err != nil {
 		return err
 	}
 	if s.start, err = parseCursor(start); err != nil {
@@ -77,33 +80,36 @@ func readBySequence(ctx context.Context, w *world, s *subscription) error {
 	}
 	s.startedAt = time.Now()
 	type note struct {
-		seq     int64
-		changes string
+		lsn, op, spec string
+		facts         []*string
 	}
+	const read = `select j.lsn::text, j.op, d.spec::text, array(select unnest(j.facts)) from pgbell.journal j join pgbell.definition d on d.id = j.definition
+		where j.lsn > $1::text::pg_lsn and j.tbl = 'public.notes' and j.op in ('insert', 'update', 'delete') order by j.lsn, j.xid, j.part`
 	for again := true; again; {
 		again = ctx.Err() == nil // once more when it is over
-		rows, err := conn.Query(context.WithoutCancel(ctx), "select seq, changes from pgbell.journal where seq > $1 and tbl = 'public.notes' order by seq, part", last)
+		rows, err := conn.Query(context.WithoutCancel(ctx), read, last)
 		if err != nil {
 			return err
 		}
-		notes, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (n note, err error) { return n, r.Scan(&n.seq, &n.changes) })
+		notes, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (n note, err error) { return n, r.Scan(&n.lsn, &n.op, &n.spec, &n.facts) })
 		if err != nil {
 			return err
 		}
 		for _, n := range notes {
-			last = n.seq
-			var all []struct {
-				Scopes []string
-				Key    struct{ ID int64 }
-				Data   struct{ Op int64 }
-			}
-			if err := json.Unmarshal([]byte(n.changes), &all); err != nil {
+			last = n.lsn
+			changes, err := journal.Meaning([]byte(n.spec), bus.Op(n.op), n.facts)
+			if err != nil {
 				return err
 			}
 			s.mu.Lock()
-			for _, c := range all {
+			for _, c := range changes {
+				var key struct{ ID int64 }
+				var data struct{ Op int64 }
+				if err := errors.Join(json.Unmarshal(c.Key, &key), json.Unmarshal(c.Data, &data)); err != nil {
+					return err
+				}
 				for _, name := range c.Scopes {
-					s.frames = append(s.frames, frame{at: time.Now(), conn: 1, scope: name, ident: written("notes", c.Data.Op, c.Key.ID)})
+					s.frames = append(s.frames, frame{at: time.Now(), conn: 1, scope: name, ident: written("notes", data.Op, key.ID)})
 				}
 			}
 			s.mu.Unlock()

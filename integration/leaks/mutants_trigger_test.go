@@ -13,20 +13,30 @@ func edited(table string, oldnew ...string) seams {
 	}}
 }
 
+// editedUpdates edits only the functions that record an update, which know both sides.
+func editedUpdates(oldnew ...string) seams {
+	return seams{trigger: func(_, function string) string {
+		if !strings.Contains(function, "update() RETURNS trigger") {
+			return function
+		}
+		return strings.NewReplacer(oldnew...).Replace(function)
+	}}
+}
+
 // nobody is the id by which a mutant knows those who are anonymous.
 const nobody = "nobody"
 
-// triggerMutants break what the triggers write.
+// triggerMutants break the facts that the triggers record.
 var triggerMutants = []mutant{
-	{"trigger", "BYTES", edited("docs", "coalesce(x.audience, 'null')", "'null'", `'"],"audience":[', `, `'"],"audience":null,"others":[', `)},
-	{"row triggers without audience", "BYTES", edited("parts", "coalesce(x.audience, 'null')", "'null'")},
-	{"notifications without audience", "BYTES", edited("quick", "coalesce(x.audience, 'null')", "'null'")},
-	{"both sides are for the new owner", "LOST", edited("", "coalesce(x.old_audience, 'null')", "coalesce(x.audience, 'null')")},
-	{"both sides have the new key", "BYTES", edited("", "x.old_key", "x.key")},
-	{"a column that is no payload", "BYTES", edited("docs", `to_json("secret")`, `to_json("hidden")`, `to_json(n."secret")`, `to_json(n."hidden")`)},
-	{"a column that is no ownership", "BYTES", edited("", `pg_catalog.concat("owner")`, `coalesce(nullif(concat("owner"), ''), 'bob')`)},
+	{"trigger", "BYTES", edited("docs", "pgbell.short(n.owner)", "'bob'")},
+	{"row triggers with another owner", "BYTES", edited("parts", "pgbell.short(n.owner)", "'bob'")},
+	{"notifications with another owner", "BYTES", edited("quick", "pgbell.short(n.owner)", "'bob'")},
+	{"both sides are for the new owner", "LOST", editedUpdates("pgbell.short(o.owner)", "pgbell.short(n.owner)")},
+	{"both sides have the new key", "BYTES", editedUpdates("o.id", "n.id")},
+	{"a column that is no payload", "BYTES", edited("docs", "pgbell.json_of(n.secret)", "pgbell.json_of(n.hidden)")},
+	{"a column that is no ownership", "BYTES", edited("", "pgbell.short(n.owner)", "coalesce(pgbell.short(n.owner), 'bob')")},
 	{"a user without id is a member", "BYTES", seams{
-		trigger: edited("", `pg_catalog.concat("owner")`, `coalesce(nullif(concat("owner"), ''), '`+nobody+`')`).trigger,
+		trigger: edited("", "pgbell.short(n.owner)", "coalesce(pgbell.short(n.owner), '"+nobody+"')").trigger,
 		authenticate: authenticated(func(user string) string {
 			if user == "" {
 				return nobody

@@ -24,7 +24,7 @@ type seams struct {
 	authenticate func(sse.AuthenticateFunc) sse.AuthenticateFunc
 	authorize    sse.AuthorizeFunc
 	handler      func(http.Handler) http.Handler
-	trigger      func(table, function string) string // of each feed, after it was attached
+	trigger      func(table, function string) string // each of a feed, after it was attached
 }
 
 // world is a database with its feeds, pgbell as cmd/pgbell wires it, clients, and the
@@ -132,11 +132,13 @@ func (w *world) attach(tb *table) {
 	if w.seams.trigger == nil {
 		return
 	}
-	var function string
-	w.must(w.db.writer.QueryRow(context.Background(), `select pg_get_functiondef(tgfoid) from pg_trigger
-		where tgrelid = $1::text::regclass and tgname like 'pgbell%' limit 1`, tb.name).Scan(&function))
-	if altered := w.seams.trigger(tb.name, function); altered != function {
-		w.exec(altered)
+	var functions []string
+	w.must(w.db.writer.QueryRow(context.Background(), `select array(select pg_get_functiondef(tgfoid) from pg_trigger
+		where tgrelid = $1::text::regclass and tgname like 'pgbell%')`, tb.name).Scan(&functions))
+	for _, function := range functions {
+		if altered := w.seams.trigger(tb.name, function); altered != function {
+			w.exec(altered)
+		}
 	}
 }
 
