@@ -104,7 +104,7 @@ func TestTriggerEachRowIsReportedOnce(t *testing.T) {
 		{"one statement after the other", `update t set v = 'h' where id = 13; update t set v = 'i' where id = 13`,
 			[]string{`update t:13 public.t {"id":13} changed v`, `update t:13 public.t {"id":13} changed v`}},
 		{"do block", `do $$ begin insert into t values (20); delete from t where id = 20; end $$`,
-			[]string{`insert t:20 public.t {"id":20}`, `delete t:20 public.t {"id":20}`, `reset t:20 public.t`}}, // which came first is not recorded
+			[]string{`insert t:20 public.t {"id":20}`, `delete t:20 public.t {"id":20}`, `reset public.t order not certain`}}, // of one message, which was first is not recorded
 	} {
 		t.Run(test.name, func(t *testing.T) { d.on(t).expect(test.sql, test.want...) })
 	}

@@ -20,7 +20,7 @@ import (
 // was found to be enough: if not, then the journal reaches back to the cursor, too.
 const nextSQL = `
 select pg_current_snapshot()::text, pg_sequence_last_value('pgbell.rotation'),
-	null::pg_lsn as lsn, 0 as part, null::xid8 as xid, null::timestamptz, null::integer, null, null, null, null::text[]
+	null::pg_lsn as lsn, 0 as part, null::xid8 as xid, null::timestamptz, null::integer, null, null, null, null::text[], null::timestamptz
 union all
 select null, null, ` + columns + `
 from pgbell.%s
@@ -107,12 +107,13 @@ func (r *Reader) nextRecord(v [][]byte, each func(Record) error) error {
 	if v[4] != nil {
 		definition, okDefinition = number32(v[4])
 	}
-	if !ok || !okPart || !okTx || !okAt || !okDefinition || v[6] == nil {
+	statement, okStatement := number64(v[9])
+	if !okStatement || !ok || !okPart || !okTx || !okAt || !okDefinition || v[6] == nil {
 		return errAnswer
 	}
 	record := Record{
 		LSN: uint64(lsn), Part: int(part), Tx: uint64(tx), At: time.UnixMicro(postgresEpoch + at),
-		Table: r.name(v[5]), Origin: origin(v[7]),
+		Table: r.name(v[5]), Origin: origin(v[7]), statement: statement,
 	}
 	if err := record.decode(r.Definitions, string(v[6]), definition, bytes.Clone(v[8])); err != nil {
 		return err

@@ -5,7 +5,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/pgbell/pgbell/bus"
 	"github.com/pgbell/pgbell/journal/scope"
 )
 
@@ -17,8 +16,9 @@ import (
 // to the same table, though that came later, and in any order among the parts of one
 // statement (WITH, MERGE). So where several records of a transaction concern one key,
 // its changes are put in the only order in which each begins with the values that the
-// one before ended with. If there is none, or if the key ends where it began, so that
-// any of them could be the last, the scopes that heard of it get a reset behind all.
+// one before ended with. If there is none, or if the key ends where it began, so that any
+// of them could be the last, the table's scopes get a reset behind all. What the client sent
+// one after the other is in order, though: that shows by the time when the server got it.
 type order struct {
 	seen map[uint64]int // records of each transaction
 }
@@ -114,15 +114,18 @@ func arrange(records []Record) ([]Record, bool) {
 		places[s.key] = append(places[s.key], i)
 	}
 	moved := false
-	var doubtful []string
-	for key, at := range places {
+	doubtful := false
+	for _, at := range places {
 		if len(at) < 2 || !deferrable && oneStatement(records, steps, at) {
 			continue
 		}
 		trail, certain := chain(steps, at)
+		if !certain && !deferrable && ordered(steps, at) && oneByOne(records, steps, at) {
+			continue
+		}
 		switch {
 		case !certain:
-			doubtful = append(doubtful, key)
+			doubtful = true
 		case trail != nil:
 			of := make([]step, len(at))
 			for i, index := range trail {
@@ -134,15 +137,14 @@ func arrange(records []Record) ([]Record, bool) {
 			moved = true
 		}
 	}
-	if !moved && doubtful == nil {
+	if !moved && !doubtful {
 		return records, changed
 	}
 	if moved {
 		records = regroup(records, steps)
 	}
-	if doubtful != nil {
-		slices.Sort(doubtful)
-		records = append(records, doubt(records, steps, doubtful))
+	if doubtful {
+		records = append(records, records[len(records)-1].Doubtful())
 	}
 	return records, true
 }
@@ -224,21 +226,41 @@ func oneStatement(records []Record, steps []step, at []int) bool {
 	return !slices.ContainsFunc(at, func(i int) bool { return records[steps[i].record].LSN != first })
 }
 
+// oneByOne says whether the client sent what took these steps one after the other.
+func oneByOne(records []Record, steps []step, at []int) bool {
+	for i := 1; i < len(at); i++ {
+		before, after := records[steps[at[i-1]].record], records[steps[at[i]].record]
+		if before.LSN != after.LSN && before.statement == after.statement {
+			return false
+		}
+	}
+	return true
+}
+
+// ordered says whether each of the steps begins where the one before ended.
+func ordered(steps []step, at []int) bool {
+	for i := 1; i < len(at); i++ {
+		if steps[at[i-1]].to != steps[at[i]].from {
+			return false
+		}
+	}
+	return true
+}
+
 // chain returns the only order of the steps of a key in which each begins where the one
 // before ended; nil, if they are in it. It isn't certain if there is none, or if the last
 // ends where the first began by way of something else: then another could be the last.
 func chain(steps []step, at []int) (trail []int, certain bool) {
 	first, last := steps[at[0]], steps[at[len(at)-1]]
-	ordered, moves := true, false
+	moves := false
 	degree := map[string]int{} // of each state, how many more steps begin there than end there
-	for i, index := range at {
+	for _, index := range at {
 		s := steps[index]
-		ordered = ordered && (i == 0 || steps[at[i-1]].to == s.from)
 		moves = moves || s.from != s.to
 		degree[s.from]++
 		degree[s.to]--
 	}
-	if ordered && (!moves || first.from != last.to) {
+	if ordered(steps, at) && (!moves || first.from != last.to) {
 		return nil, true
 	}
 	// The order is an Eulerian trail, https://en.wikipedia.org/wiki/Eulerian_path, from the
@@ -314,32 +336,6 @@ func regroup(records []Record, steps []step) []Record {
 		}
 	}
 	return told
-}
-
-// doubt returns the reset that those get who heard of these keys.
-func doubt(records []Record, steps []step, keys []string) Record {
-	r := records[len(records)-1]
-	r.Op, r.Reason, r.Origin, r.Reset, r.facts, r.values, r.Changes = bus.OpReset, ReasonOrder, "", nil, nil, nil, nil
-	seen := map[string]bool{}
-	add := func(side Side) {
-		for _, name := range side.Scopes {
-			id := name + " " + strings.Join(side.Audience.Users(), ",") + strconv.FormatBool(side.Audience.Everyone())
-			if !seen[id] {
-				seen[id] = true
-				r.Changes = append(r.Changes, Change{Side: Side{Scopes: []string{name}, Audience: side.Audience}})
-			}
-		}
-	}
-	for _, s := range steps {
-		if _, found := slices.BinarySearch(keys, s.key); found {
-			add(s.change.Side)
-			if s.change.Old != nil {
-				add(*s.change.Old)
-			}
-		}
-	}
-	r.scopes = newFilter(r.Changes)
-	return r
 }
 
 // Doubtful returns the reset of all scopes of r's table, for a reader that emitted r before

@@ -48,7 +48,7 @@ func Floor(ctx context.Context, db Querier) (Cursor, error) {
 }
 
 // columns are those of a record, in the order in which nextRecord reads them.
-const columns = "lsn, part, xid, at, definition, tbl, op, origin, facts"
+const columns = "lsn, part, xid, at, definition, tbl, op, origin, facts, statement"
 
 // readSQL gives, before all else, the cursor and the floor of this very snapshot,
 // so that what one call misses the next one gets: pgbell.cursor() may be shortened,
@@ -68,7 +68,7 @@ with head as materialized (
 	from pgbell.journal_state where one
 )
 select incarnation || '-' || pg_current_snapshot(), floor::text, step, source,
-	null::pg_lsn as lsn, 0 as part, null::xid8 as xid, null::timestamptz, null::integer, null, null, null, null::text[]
+	null::pg_lsn as lsn, 0 as part, null::xid8 as xid, null::timestamptz, null::integer, null, null, null, null::text[], null::timestamptz
 from head
 union all
 select null, null, null, null, ` + columns + `

@@ -22,7 +22,6 @@ type Record struct {
 	Origin  string
 	Changes []Change
 	Reset   *Reset // for all scopes of a feed; then there are no Changes
-	Reason  string // of a reset for the scopes of Changes alone, with Op reset
 	Attach  bool   // a table was attached or detached
 
 	Disconnect *Disconnect // whose streams are to end; then there is nothing else
@@ -36,6 +35,8 @@ type Record struct {
 	facts  []byte // that Changes were made of, as Postgres sent them; nil: they are not to be made again
 	spec   *spec  // what facts mean
 	scopes filter
+
+	statement int64 // when the client sent what wrote it, in microseconds: see order
 }
 
 // Size returns about how many bytes of memory r takes.
@@ -103,7 +104,7 @@ func (r Record) AppendEvents(events []bus.ChangeEvent) []bus.ChangeEvent {
 func (r Record) appendEvents(events []bus.ChangeEvent, c Change) []bus.ChangeEvent {
 	event := bus.ChangeEvent{
 		Op: r.Op, Table: r.Table, Origin: r.Origin, At: r.At, Tx: r.Tx,
-		Key: c.Key, Changed: c.Changed, Data: c.Data, Reason: r.Reason,
+		Key: c.Key, Changed: c.Changed, Data: c.Data,
 	}
 	if c.Old != nil {
 		return append(events, c.moved(event)...)

@@ -214,7 +214,7 @@ func (x *explainer) definition(ctx context.Context) (definition, error) {
 			array(select distinct c.c from pgbell.feed_functions(f.id) p, unnest(p.proconfig) c (c) where p.proname !~ '_truncate$'),
 			pgbell.values_of(f, 'r'),
 			array(select case v.kind when 'none' then 'true' else format('pg_catalog.num_nulls(r.%I) operator(pg_catalog.=) 1', v.name) end
-				from pgbell.fields(f) v),
+				from unnest(f.fields) v),
 			pgbell.scopes_of(f, 'r'),
 			array(select c.name from unnest(f.known) c), there.names,
 			exists (select from jsonb_object_keys(f.types) k (k) where k.k <> all (there.names))
