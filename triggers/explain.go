@@ -306,16 +306,14 @@ func (x *explainer) example(d definition) error {
 // notification asks for what the example would notify with. The scopes before an update
 // are those after it, and each is sent once.
 func (x *explainer) notification(ctx context.Context, d definition, scopes []*string) error {
+	// An update looks at all columns. Where one is gone, it does not say which scopes.
+	gone := x.Op == "update" && len(d.there) < len(d.known) && !x.Feed.Volatile
 	switch {
-	case x.Op == "":
+	case x.Op == "", !gone && !slices.ContainsFunc(scopes, func(s *string) bool { return s != nil }):
 		return nil
 	case !x.Feed.Volatile:
-		// An update looks at all columns. Where one is gone, it does not say which scopes.
-		gone := x.Op == "update" && len(d.there) < len(d.known)
 		return x.tx.QueryRow(ctx, `select pgbell.payload($1, $2, case when not $4 then array[$3::text[]] end)`,
 			x.Table, x.Op, scopes, gone).Scan(&x.Notification)
-	case !slices.ContainsFunc(scopes, func(s *string) bool { return s != nil }):
-		return nil
 	}
 	return x.tx.QueryRow(ctx, `select pgbell.facts_payload($1, $2, $3, $4, $5)`,
 		d.id, x.Table, x.Op, scopes, x.Recorded).Scan(&x.Notification)

@@ -197,7 +197,6 @@ func TestExplainedNotificationIsTheOneThatComes(t *testing.T) {
 		"not durable":     {Scopes: []string{"z:{id}", "p:{p}"}, Audience: []string{"owner"}, Volatile: true},
 		"without journal": {Scopes: []string{"z"}, Volatile: true, Columns: []string{"title"}},
 		"not dur., long":  {Scopes: long, Volatile: true},
-		"without a scope": {Scopes: []string{"n:{nothing}", "{nothing}"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f.Table = "tasks"
@@ -234,16 +233,19 @@ func TestExplainedNotificationIsTheOneThatComes(t *testing.T) {
 func TestNothingIsExplainedToNotifyOfARowWithoutAScope(t *testing.T) {
 	url := pgtest.Migrated.Database(t)
 	db, ear := connect(t, url), connect(t, url)
-	exec(t, db, `create table tasks (id int primary key, p int, title text); insert into tasks values (1, null, 'a');
-		select pgbell.attach('tasks', array['p:{p}', '{p}'], durable => false)`)
-	exec(t, ear, `listen pgbell`)
-	if x := explain(t, db, "tasks", "1"); x.Notification != "" || x.Op != "update" || x.Facts == nil {
-		t.Errorf("explained: %+v", x)
-	}
-	exec(t, db, `update tasks set title = 'b'`)
-	exec(t, db, `notify pgbell, 'mark'`)
-	if n, err := ear.WaitForNotification(t.Context()); err != nil || n.Payload != "mark" {
-		t.Errorf("notified: %v, %v", n, err)
+	exec(t, db, `create table tasks (id int primary key, p int, title text); insert into tasks values (1, null, 'a')`)
+	for _, durable := range []bool{true, false} {
+		exec(t, db, fmt.Sprintf(`select pgbell.attach('tasks', array['p:{p}', '{p}'], durable => %v)`, durable))
+		exec(t, ear, `listen pgbell; select pgbell.arm('a test', '1 minute')`)
+		if x := explain(t, db, "tasks", "1"); x.Notification != "" || x.Op != "update" || x.Facts == nil {
+			t.Errorf("durable %v, explained: %+v", durable, x)
+		}
+		exec(t, db, `update tasks set title = title || 'b'`)
+		exec(t, db, `notify pgbell, 'mark'`)
+		if n, err := ear.WaitForNotification(t.Context()); err != nil || n.Payload != "mark" {
+			t.Errorf("durable %v, notified: %v, %v", durable, n, err)
+		}
+		exec(t, ear, `select pgbell.arm('a test', '0')`)
 	}
 }
 

@@ -185,7 +185,7 @@ func TestDoctorsRoleForServeIsEnough(t *testing.T) {
 	}
 	exec1(t, db, by["role"].Remedy)
 
-	exec1(t, db, `revoke usage on schema pgbell from public; revoke execute on function pgbell.cursor() from public`)
+	exec1(t, db, `revoke usage on schema pgbell from public, pgbell_listener; revoke execute on function pgbell.cursor() from public, pgbell_listener`)
 	by, _ = diagnosis(t, listener)
 	has(t, by, "role", problem, "may not do what serve does", "select pgbell.grant_listener('")
 	exec1(t, db, by["role"].Remedy)

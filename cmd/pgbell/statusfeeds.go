@@ -136,7 +136,7 @@ func (f *feedWatch) find(ctx context.Context) (feedsSeen, error) {
 	}
 	// By the index: min(at) would read the whole journal.
 	var oldest *time.Time
-	err = conn.QueryRow(ctx, `select (select j.at from pgbell.journal j order by j.xid, j.seq limit 1)`).Scan(&oldest)
+	err = conn.QueryRow(ctx, `select (select j.at from pgbell.journal j order by j.xid, j.lsn limit 1)`).Scan(&oldest)
 	if oldest != nil {
 		seen.oldest = *oldest
 	}
