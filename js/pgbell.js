@@ -65,7 +65,7 @@ export function connect(url, options = {}) {
   return new Connection(url, options)
 }
 
-/** canonical brings a scope to the form that the server has it in, as journal.CanonicalScope does. */
+/** canonical brings a scope to the form that the server has it in, as scope.Canonical does. */
 export function canonical(scope) {
   const text = String(scope).replace(/%[0-9A-Fa-f]{2}|[^A-Za-z0-9_.:@/+=~-]/gu, (c) =>
     c.length === 3 && c[0] === '%' ? c.toUpperCase()

@@ -9,8 +9,9 @@
 // few milliseconds instead. Nothing but latency depends on that.
 //
 // Order: the changes of one statement are emitted together, those of one row in
-// the order in which they were committed. Once all that a cursor covers is
-// emitted, the bus advances to it.
+// the order in which they were committed. Where that isn't certain, as in a transaction
+// that is too large to hold, a reset of the table's scopes follows. Once all that a
+// cursor covers is emitted, the bus advances to it.
 //
 // Loss: none of a durable feed, and no change twice, unless the connection breaks
 // in the middle of a batch too large to hold. Where it can't be told what happened

@@ -1,6 +1,9 @@
-// Package migrations holds what pgbell installs in a database: the schema
-// pgbell with its journal, the functions attach and detach, and what they
-// generate.
+// Package migrations holds what pgbell installs in a database: the schema pgbell.
+//
+// Its tables, sequences and types are numbered migrations, in tables: a file there is not
+// changed once it was released. What is done with them is in functions, a file for each
+// topic, of which all are installed again by every [Up]: these are changed where they
+// stand. trigger.sql makes what runs inside a user's write.
 package migrations
 
 import (

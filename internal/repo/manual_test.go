@@ -90,6 +90,8 @@ func TestManualsSQLRuns(t *testing.T) {
 				case "events":
 					heard++
 					w.compare(t, since, fmt.Sprintf("%s:%d", name, b.line), b.text)
+				case "plpgsql":
+					w.shows(t, fmt.Sprintf("%s:%d", name, b.line), b.text)
 				}
 			}
 			if ran == 0 || heard == 0 && name != "docs/troubleshooting.md" {
@@ -169,6 +171,23 @@ func (w *world) fails(t *testing.T, row block) {
 		t.Errorf("line %d: %s: got %v, want %s", row.line, cells[0], err, cells[1])
 	} else if pgErr.Message != cells[1] || pgErr.Hint != hint {
 		t.Errorf("line %d: %s: got %q, %q; want %q, %q", row.line, cells[0], pgErr.Message, pgErr.Hint, cells[1], hint)
+	}
+}
+
+// shows checks a block with a function as \sf shows it. Which OIDs tables have is up to the server.
+func (w *world) shows(t *testing.T, where, text string) {
+	t.Helper()
+	name := regexp.MustCompile(`^CREATE OR REPLACE FUNCTION ([^(]+)`).FindStringSubmatch(text)
+	if name == nil {
+		t.Fatalf("%s: not a function as \\sf shows it", where)
+	}
+	var got string
+	if err := w.conn.QueryRow(t.Context(), "select pg_get_functiondef($1::text::regproc)", name[1]).Scan(&got); err != nil {
+		t.Fatalf("%s: %v", where, err)
+	}
+	oids := regexp.MustCompile(`\b[0-9]{5,}\b`)
+	if got, want := oids.ReplaceAllString(got, "oid"), oids.ReplaceAllString(text, "oid"); got != want {
+		t.Errorf("%s: %s is\n%s", where, name[1], got)
 	}
 }
 
