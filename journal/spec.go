@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -150,8 +151,11 @@ func (d *Definitions) Load(ctx context.Context, db Querier) error {
 			return nil
 		}
 		s, err := parseSpec(text)
-		specs[*id] = s
-		return err
+		if !errors.Is(err, ErrVersion) { // else it is left from before an upgrade: its facts can't be read
+			specs[*id] = s
+			return err
+		}
+		return nil
 	})
 	if err != nil {
 		return err

@@ -157,7 +157,7 @@ func (s *session) emit(records ...journal.Record) {
 			continue
 		}
 		if r.Reset.Reason == journal.ReasonUnreadable {
-			s.log.Error("a journal record can't be read, resetting all scopes", "lsn", r.LSN, "table", r.Table)
+			s.log.Error("a journal record can't be read, resetting its scopes", "lsn", r.LSN, "table", r.Table)
 		}
 		if len(r.Reset.Templates) > 0 {
 			s.bus.Reset(r.Reset.Matches, r.ResetEvent())

@@ -16,7 +16,7 @@ func edited(table string, oldnew ...string) seams {
 // editedUpdates edits only the functions that record an update, which know both sides.
 func editedUpdates(oldnew ...string) seams {
 	return seams{trigger: func(_, function string) string {
-		if !strings.Contains(function, "update() RETURNS trigger") {
+		if head, _, _ := strings.Cut(function, "RETURNS trigger"); !strings.HasSuffix(strings.TrimSpace(head), "update()") {
 			return function
 		}
 		return strings.NewReplacer(oldnew...).Replace(function)

@@ -37,6 +37,9 @@ declare
         order by c.i);
     types oid[];
 begin
+    if named = '{}' then
+        return named; -- the table may be gone
+    end if;
     begin -- of the table's row type, for which nobody needs a right
         execute format('select array[%s]::oid[] from (select null::%s as r) x',
             (select string_agg(format('pg_typeof((x.r).%I)', c.name), ', ' order by c.i) from unnest(named) with ordinality c (name, attnum, type, i)),
