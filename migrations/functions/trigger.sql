@@ -72,20 +72,20 @@ do $$
 begin
     if current_setting('server_version_num')::integer >= 170000 then
         create or replace function pgbell.large_differs(a anyelement, b anyelement) returns boolean
-        language sql immutable
+        language sql stable
         as $f$
             select case when pg_catalog.pg_column_toast_chunk_id($1) operator(pg_catalog.=) pg_catalog.pg_column_toast_chunk_id($2) then false
                 else row($1)::pg_catalog.record operator(pg_catalog.*<>) row($2)::pg_catalog.record end
         $f$;
     else
         create or replace function pgbell.large_differs(a anyelement, b anyelement) returns boolean
-        language sql immutable
+        language sql stable
         as $f$ select row($1)::pg_catalog.record operator(pg_catalog.*<>) row($2)::pg_catalog.record $f$;
     end if;
 end $$;
 
 -- IS DISTINCT FROM where names are pinned: Postgres puts the body, whose operators are the system's, in
--- place of the call. Texts are compared byte by byte.
+-- place of the call, unless they say that they are less volatile than it is. Texts are compared byte by byte.
 create or replace function pgbell.differs(a smallint, b smallint) returns boolean language sql immutable return a is distinct from b;
 create or replace function pgbell.differs(a integer, b integer) returns boolean language sql immutable return a is distinct from b;
 create or replace function pgbell.differs(a bigint, b bigint) returns boolean language sql immutable return a is distinct from b;
@@ -94,12 +94,12 @@ create or replace function pgbell.differs(a boolean, b boolean) returns boolean 
 create or replace function pgbell.differs(a date, b date) returns boolean language sql immutable return a is distinct from b;
 create or replace function pgbell.differs(a timestamp, b timestamp) returns boolean language sql immutable return a is distinct from b;
 create or replace function pgbell.differs(a timestamptz, b timestamptz) returns boolean language sql immutable return a is distinct from b;
-create or replace function pgbell.differs(a text, b text) returns boolean language sql immutable
+create or replace function pgbell.differs(a text, b text) returns boolean language sql stable
 return case when pg_column_size(a) > 65536 then pgbell.large_differs(a, b) else a is distinct from b collate "C" end;
 
 -- The same for any other type: whether the two are stored otherwise.
 create or replace function pgbell.image_differs(a anyelement, b anyelement) returns boolean
-language sql immutable
+language sql stable
 as $$
     select case when pg_catalog.pg_column_size($1) operator(pg_catalog.>) 65536 then pgbell.large_differs($1, $2)
         else row($1)::pg_catalog.record operator(pg_catalog.*<>) row($2)::pg_catalog.record end
@@ -426,7 +426,7 @@ end $body$, shown, mine, f.definition, name, f.durable));
     if op <> 'update' then -- what it does not name need not be as it was
         columns := array(select c from unnest(columns) c where f.types ? c.name);
     end if;
-    q := pgbell.facts(f, op, level, columns, columns, 12);
+    q := pgbell.facts(f, op, level, columns, columns, 8);
     if level = 'row' and kind = 'r' then
         by_hand := $body$
     if pg_catalog.current_setting('session_replication_role') operator(pg_catalog.<>) 'replica' then
@@ -434,9 +434,8 @@ end $body$, shown, mine, f.definition, name, f.durable));
     end if;$body$;
     end if;
     body := format($body$
--- Records what %1$s of %2$s changed: the values of the columns that its feed names, as
--- they were (o) and as they became (n), and the names of those that changed. Made by pgbell.attach; docs/sql.md
--- tells more. Every name is qualified, since this runs with its owner's rights under the writer's search_path.
+-- What %1$s of %2$s changed: values of the columns that its feed names, before (o) and after (n), and
+-- names of those that changed. Made by pgbell.attach: see docs/sql.md. It qualifies names, for it runs with its owner's rights.
 declare
     gate bigint := pg_catalog.pg_sequence_last_value('pgbell.gate');
 begin%11$s
@@ -451,8 +450,8 @@ $body$, case op when 'insert' then 'an INSERT' when 'update' then 'an UPDATE' el
         body := body || '    perform ' || pgbell.many(f, op, case level when 'one' then 'many' else 'row' end, columns, columns, 4) || ';';
     else
         insertion := format($q$(definition, tbl, op, facts)
-            select %s, %s, %L, %s
-            %s;$q$, f.definition, name, op, q.facts, q.source);
+        select %s, %s, %L, %s
+        %s;$q$, f.definition, name, op, q.facts, q.source);
         body := body || case level when 'one' then format($q$
     perform from %s limit 1 offset 1;
     if found then

@@ -52,7 +52,7 @@ create table pgbell.journal (
     definition integer,                     -- pgbell.definition, which says what the facts are
     tbl        text,                        -- the table as it is called now, quoted and with its schema
     op         text not null,               -- insert, update, delete, reset; publish; attach, detach, disconnect
-    origin     text default current_setting('pgbell.origin', true),
+    origin     text default left(current_setting('pgbell.origin', true), 256),
     statement  timestamptz not null default statement_timestamp(), -- when the client sent what wrote it
     facts      text[]                       -- columns' values, row after row; see docs/sql.md
 );
