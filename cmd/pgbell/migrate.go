@@ -151,7 +151,7 @@ func migrateProblem(conf *pgconn.Config, err error) error {
 	switch {
 	case !errors.As(err, &pgErr):
 		return fmt.Errorf("migrate: %w", err)
-	case pgErr.Code == "42501": // insufficient_privilege
+	case pgErr.Code == "42501" && pgErr.Hint == "": // insufficient_privilege
 		return plainf(err, "migrate: %s: run it as the role that owns schema pgbell, or, the first time, let the database's owner say: grant create on database %s to %s",
 			pgErr.Message, quoteIdentifier(conf.Database), quoteIdentifier(conf.User))
 	}
