@@ -3,17 +3,20 @@ package migrations
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strings"
 )
 
-// isFormer says whether the schema is the one of before the first release, which
+// IsFormer says whether the schema is the one of before the first release, which
 // called itself version 1, too: its journal had finished changes in place of facts.
-func isFormer(ctx context.Context, db querier) (former bool, err error) {
+func IsFormer(ctx context.Context, db querier) (former bool, err error) {
 	err = db.QueryRowContext(ctx, `select exists (select from pg_catalog.pg_attribute a
 		where a.attrelid = to_regclass('pgbell.journal') and a.attname = 'changes' and not a.attisdropped)`).Scan(&former)
 	return former, err
 }
+
+var errFormer = errors.New("schema pgbell is of before the first release: run pgbell migrate first")
 
 type querier interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
@@ -25,7 +28,7 @@ type querier interface {
 // another incarnation. Only what calls pgbell.publish or pgbell.disconnect at that
 // moment may get an error, once.
 func replaceFormer(ctx context.Context, db *sql.DB) (replaced bool, err error) {
-	if former, err := isFormer(ctx, db); err != nil || !former {
+	if former, err := IsFormer(ctx, db); err != nil || !former {
 		return false, err
 	}
 	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted}) // to see what was committed while it waited
@@ -36,7 +39,7 @@ func replaceFormer(ctx context.Context, db *sql.DB) (replaced bool, err error) {
 	if _, err := tx.ExecContext(ctx, "lock table "+VersionTable+" in share row exclusive mode"); err != nil {
 		return false, fmt.Errorf("replace the former schema: %w", err)
 	}
-	if former, err := isFormer(ctx, tx); err != nil || !former { // another migration did it meanwhile
+	if former, err := IsFormer(ctx, tx); err != nil || !former { // another migration did it meanwhile
 		return false, err
 	}
 	if err := execFile(ctx, tx, "former/remove.sql"); err != nil {

@@ -4,6 +4,7 @@
 package migrations
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"embed"
@@ -43,10 +44,14 @@ const lockID = 0x706762656c6c2f6d
 // applied, oldest first. Then it installs the functions, and makes the triggers of
 // attached tables anew where they would be others now: that waits at most five
 // seconds for a table that is in use, and fails then with nothing changed. The schema
-// of before the first release it replaces, which counts as applied.
+// of before the first release it replaces, which counts as applied; a newer one than
+// this program's it leaves alone, and says so.
 func Up(ctx context.Context, db *sql.DB) ([]*goose.MigrationResult, error) {
 	p, err := NewProvider(ctx, db)
 	if err != nil {
+		return nil, err
+	}
+	if err := refuseNewer(ctx, db, p); err != nil {
 		return nil, err
 	}
 	replaced, err := replaceFormer(ctx, db)
@@ -128,11 +133,17 @@ select pgbell.remake();`
 
 // Down takes the newest applied migration back and returns it, or
 // [goose.ErrNoNextVersion] if there is none. The first one takes all feeds with
-// it, and the schema.
+// it, and the schema. That of another version than this program's it leaves alone.
 func Down(ctx context.Context, db *sql.DB) (*goose.MigrationResult, error) {
 	p, err := NewProvider(ctx, db)
 	if err != nil {
 		return nil, err
+	}
+	if err := refuseNewer(ctx, db, p); err != nil {
+		return nil, err
+	}
+	if former, err := IsFormer(ctx, db); err != nil || former {
+		return nil, cmp.Or(err, errFormer)
 	}
 	result, err := p.Down(ctx)
 	if err != nil && !errors.Is(err, goose.ErrNoNextVersion) {

@@ -133,8 +133,15 @@ func statuses(ctx context.Context, db *sql.DB) ([]migration, error) {
 	if err != nil {
 		return nil, err
 	}
+	former, err := migrations.IsFormer(ctx, db)
+	if err != nil {
+		return nil, err
+	}
 	all, err := p.Status(ctx)
 	for _, s := range all {
+		if former {
+			s.State, s.AppliedAt = goose.StatePending, time.Time{}
+		}
 		m := migration{Version: s.Source.Version, Name: path.Base(s.Source.Path), State: string(s.State)}
 		if !s.AppliedAt.IsZero() {
 			m.AppliedAt = &s.AppliedAt
