@@ -204,7 +204,7 @@ func TestTriggerUpgradeIsNoWritersDeadlock(t *testing.T) {
 	d := newFormerDB(t)
 	d.exec(`create table a (id int primary key); create table b (id int primary key); select pgbell.attach('a', array['a']), pgbell.attach('b', array['b'])`)
 	writer := d.connect()
-	d.execOn(writer, `begin`, `insert into b values (1)`)
+	d.execOn(writer, `set deadlock_timeout = '600ms'`, `begin`, `insert into b values (1)`) // it looks for one before the upgrade does
 	upgraded := make(chan error, 1)
 	go func() {
 		_, _, err := d.up("0")
@@ -246,4 +246,22 @@ func TestTriggerUpgradeLeavesBehindWhatCannotBeAttached(t *testing.T) {
 	d.expect(`insert into changed values (1); insert into good values (1)`, `insert good public.good {"id":1}`)
 	d.expect(`select pgbell.attach('former', array['former'])`, `reset public.former attached again`)
 	d.expect(`alter table changed add p int; select pgbell.attach('changed', array['p:{p}'])`, `reset public.changed attached again`)
+}
+
+// The triggers run as the schema's owner, whoever migrates.
+func TestTriggerUpgradeBySuperuserLeavesTheOwner(t *testing.T) {
+	d := &triggerDB{TB: t, url: pgtest.Database(t)}
+	d.writer, d.reader = d.connect(), d.connect()
+	bell, app, clerk := d.role("bell"), d.role("app"), d.role("clerk")
+	d.exec(fmt.Sprintf(`do $$ begin execute format('grant create on database %%I to %s', current_database()); end $$`, bell))
+	conf := d.writer.Config()
+	if err := pgtest.MigrateFormer(t.Context(), fmt.Sprintf("host=%s port=%d user=%s password=%[3]s dbname=%s", conf.Host, conf.Port, bell, conf.Database)); err != nil {
+		t.Fatal(err)
+	}
+	d.exec(fmt.Sprintf(`create schema app authorization %s; grant usage on schema app to public; grant %s to %[1]s`, app, bell))
+	d.execOn(d.connectAs(app), `create table app.t (id int primary key); select pgbell.attach('app.t', array['t']); grant insert on app.t to `+clerk)
+	d.upgrade()
+	d.same(d.column(`select distinct pg_get_userbyid(x.o)::text from (select relowner from pg_class where relnamespace = 'pgbell'::regnamespace
+		union all select proowner from pg_proc where pronamespace = 'pgbell'::regnamespace) x (o)`), bell)
+	d.expectOn(d.connectAs(clerk), `insert into app.t values (1)`, `insert t app.t {"id":1}`)
 }
