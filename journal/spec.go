@@ -63,7 +63,7 @@ func parseSpec(text []byte) (*spec, error) {
 		return nil, fmt.Errorf("definition of a feed: %w", err)
 	}
 	if wire.Version != version {
-		return nil, fmt.Errorf("definition of a feed: version %d: %w", wire.Version, ErrVersion)
+		return nil, fmt.Errorf("definition of a feed: %w", versionError(wire.Version))
 	}
 	s := &spec{everyone: wire.Audience == nil, changed: wire.Columns, deferrable: wire.Deferrable}
 	for _, f := range wire.Fields {
@@ -122,7 +122,15 @@ var errMissingField = fmt.Errorf("definition of a feed: a column is not among it
 
 // ErrVersion says that the schema in the database is of another version than this
 // program reads.
-var ErrVersion = fmt.Errorf("this pgbell reads version %d of its schema: run pgbell migrate with the newer one of the two, and upgrade the other", version)
+var ErrVersion = fmt.Errorf("this pgbell reads version %d", version)
+
+// versionError says what to do about another version.
+func versionError(found int) error {
+	if found > version {
+		return fmt.Errorf("schema pgbell is of version %d, and %w: upgrade pgbell", found, ErrVersion)
+	}
+	return fmt.Errorf("schema pgbell is of version %d, and %w: run pgbell migrate", found, ErrVersion)
+}
 
 // Definitions knows what the facts in a journal mean. The zero value knows nothing
 // yet. All methods may be called from any goroutine.
@@ -146,7 +154,7 @@ func (d *Definitions) Load(ctx context.Context, db Querier) error {
 	_, err = pgx.ForEachRow(rows, []any{&schema, &id, &text}, func() error {
 		if schema != nil {
 			if *schema != version {
-				return fmt.Errorf("schema pgbell is of version %d: %w", *schema, ErrVersion)
+				return versionError(int(*schema))
 			}
 			return nil
 		}

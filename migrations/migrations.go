@@ -7,6 +7,7 @@
 package migrations
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"embed"
@@ -19,7 +20,7 @@ import (
 	"github.com/pressly/goose/v3/lock"
 )
 
-//go:embed tables/*.sql functions/*.sql
+//go:embed tables/*.sql functions/*.sql former/*.sql
 var files embed.FS
 
 // FS holds the numbered migrations as goose reads them: those of tables, sequences and
@@ -45,13 +46,26 @@ const lockID = 0x706762656c6c2f6d
 // Up applies all migrations that db doesn't have yet and returns what it
 // applied, oldest first. Then it installs the functions, and makes the triggers of
 // attached tables anew where they would be others now: that waits at most five
-// seconds for a table that is in use, and fails then with nothing changed.
+// seconds for a table that is in use, and fails then with nothing changed. The schema
+// of before the first release it replaces, which counts as applied; a newer one than
+// this program's it leaves alone, and says so.
 func Up(ctx context.Context, db *sql.DB) ([]*goose.MigrationResult, error) {
 	p, err := NewProvider(ctx, db)
 	if err != nil {
 		return nil, err
 	}
+	if err := refuseNewer(ctx, db, p); err != nil {
+		return nil, err
+	}
+	replaced, err := replaceFormer(ctx, db)
+	if err != nil {
+		return nil, err
+	}
 	results, err := p.Up(ctx)
+	if replaced {
+		first := &goose.MigrationResult{Source: p.ListSources()[0], Direction: "up"}
+		results = append([]*goose.MigrationResult{first}, results...)
+	}
 	if err != nil {
 		return results, err
 	}
@@ -69,23 +83,37 @@ func install(ctx context.Context, db *sql.DB) error {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }() // done already, if all went well
-	steps := []string{begin}
-	for _, name := range functions {
-		text, err := fs.ReadFile(files, "functions/"+name+".sql")
-		if err != nil {
-			return err
-		}
-		steps = append(steps, string(text))
-	}
-	for i, step := range append(steps, end) {
-		if _, err := tx.ExecContext(ctx, step); err != nil {
-			if i > 0 && i <= len(functions) {
-				return fmt.Errorf("install functions/%s.sql: %w", functions[i-1], err)
-			}
-			return fmt.Errorf("install functions: %w", err)
-		}
+	if err := installIn(ctx, tx); err != nil {
+		return err
 	}
 	return tx.Commit()
+}
+
+func installIn(ctx context.Context, tx *sql.Tx) error {
+	if _, err := tx.ExecContext(ctx, begin); err != nil {
+		return fmt.Errorf("install functions: %w", err)
+	}
+	for _, name := range functions {
+		if err := execFile(ctx, tx, "functions/"+name+".sql"); err != nil {
+			return err
+		}
+	}
+	if _, err := tx.ExecContext(ctx, end); err != nil {
+		return fmt.Errorf("install functions: %w", err)
+	}
+	return nil
+}
+
+// execFile runs the statements of one of the files.
+func execFile(ctx context.Context, tx *sql.Tx, name string) error {
+	text, err := files.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, string(text)); err != nil {
+		return fmt.Errorf("install %s: %w", name, err)
+	}
+	return nil
 }
 
 // begin keeps two installations apart, by a lock that not everybody may take, and
@@ -94,24 +122,31 @@ const begin = `
 lock table pgbell.feed in share row exclusive mode;
 set local search_path = pg_catalog, pg_temp;
 set local check_function_bodies = off; -- they call each other
-select set_config('pgbell.installed', coalesce((select string_agg(p.oid::text, ',') from pg_proc p where p.pronamespace = 'pgbell'::regnamespace), ''), true);`
+select set_config('pgbell.installed', coalesce((select string_agg(p.oid::text, ',') from pg_proc p where p.pronamespace = 'pgbell'::regnamespace), ''), true),
+	set_config('pgbell.first', (to_regprocedure('pgbell.schema_version()') is null)::text, true);`
 
 // end closes what is new to all, whatever ALTER DEFAULT PRIVILEGES says.
 const end = `
 select pgbell.close_to_all('function', p.oid::regprocedure::text, p.proacl, p.proowner) from pg_proc p
 where p.pronamespace = 'pgbell'::regnamespace and p.oid::text <> all (string_to_array(current_setting('pgbell.installed'), ','));
 select pgbell.close_to_all('table', c.oid::regclass::text, c.relacl, c.relowner) from pg_class c
-where c.relnamespace = 'pgbell'::regnamespace and c.relkind in ('r', 'p', 'v', 'S') and current_setting('pgbell.installed') = '';
+where c.relnamespace = 'pgbell'::regnamespace and c.relkind in ('r', 'p', 'v', 'S') and current_setting('pgbell.first')::boolean;
 grant execute on function pgbell.cursor() to public;
 select pgbell.remake();`
 
 // Down takes the newest applied migration back and returns it, or
 // [goose.ErrNoNextVersion] if there is none. The first one takes all feeds with
-// it, and the schema.
+// it, and the schema. That of another version than this program's it leaves alone.
 func Down(ctx context.Context, db *sql.DB) (*goose.MigrationResult, error) {
 	p, err := NewProvider(ctx, db)
 	if err != nil {
 		return nil, err
+	}
+	if err := refuseNewer(ctx, db, p); err != nil {
+		return nil, err
+	}
+	if former, err := IsFormer(ctx, db); err != nil || former {
+		return nil, cmp.Or(err, errFormer)
 	}
 	result, err := p.Down(ctx)
 	if err != nil && !errors.Is(err, goose.ErrNoNextVersion) {

@@ -59,6 +59,9 @@ func checkSchema(ctx context.Context, conn *pgx.Conn) ([]finding, error) {
 	if !installed {
 		return []finding{{problem, "schema", "pgbell is not installed in this database", "pgbell migrate"}}, nil
 	}
+	if found, err := checkSchemaVersion(ctx, conn); err != nil || found != nil {
+		return found, err
+	}
 	var ours, theirs int64
 	names, err := fs.Glob(migrations.FS, "*.sql")
 	if err != nil {
@@ -81,6 +84,28 @@ func checkSchema(ctx context.Context, conn *pgx.Conn) ([]finding, error) {
 		return []finding{{warning, "schema", fmt.Sprintf("version %d, and this pgbell knows no later one than %d", theirs, ours), "go install github.com/pgbell/pgbell/cmd/pgbell@latest"}}, nil
 	}
 	return []finding{{fine, "schema", fmt.Sprintf("version %d, as this pgbell's", theirs), ""}}, nil
+}
+
+// checkSchemaVersion compares what is recorded, and how, with what serve reads. It finds
+// nothing where they agree, or where the role may not know.
+func checkSchemaVersion(ctx context.Context, conn *pgx.Conn) ([]finding, error) {
+	ours := migrations.SchemaVersion()
+	var theirs int
+	err := conn.QueryRow(ctx, "select pgbell.schema_version()").Scan(&theirs)
+	var pgErr *pgconn.PgError
+	switch {
+	case errors.As(err, &pgErr) && pgErr.Code == "42883": // undefined_function
+		return []finding{{problem, "schema", "of before pgbell's first release, which serve does not read", "pgbell migrate"}}, nil
+	case denied(err):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case theirs < ours:
+		return []finding{{problem, "schema", fmt.Sprintf("version %d, and this pgbell reads version %d", theirs, ours), "pgbell migrate"}}, nil
+	case theirs > ours:
+		return []finding{{problem, "schema", fmt.Sprintf("version %d, and this pgbell reads no later one than %d", theirs, ours), "go install github.com/pgbell/pgbell/cmd/pgbell@latest"}}, nil
+	}
+	return nil, nil
 }
 
 // checkRole looks for the rights that a listener needs, and for those that it doesn't.

@@ -133,8 +133,15 @@ func statuses(ctx context.Context, db *sql.DB) ([]migration, error) {
 	if err != nil {
 		return nil, err
 	}
+	former, err := migrations.IsFormer(ctx, db)
+	if err != nil {
+		return nil, err
+	}
 	all, err := p.Status(ctx)
 	for _, s := range all {
+		if former {
+			s.State, s.AppliedAt = goose.StatePending, time.Time{}
+		}
 		m := migration{Version: s.Source.Version, Name: path.Base(s.Source.Path), State: string(s.State)}
 		if !s.AppliedAt.IsZero() {
 			m.AppliedAt = &s.AppliedAt
@@ -151,7 +158,7 @@ func migrateProblem(conf *pgconn.Config, err error) error {
 	switch {
 	case !errors.As(err, &pgErr):
 		return fmt.Errorf("migrate: %w", err)
-	case pgErr.Code == "42501": // insufficient_privilege
+	case pgErr.Code == "42501" && pgErr.Hint == "": // insufficient_privilege
 		return plainf(err, "migrate: %s: run it as the role that owns schema pgbell, or, the first time, let the database's owner say: grant create on database %s to %s",
 			pgErr.Message, quoteIdentifier(conf.Database), quoteIdentifier(conf.User))
 	}
