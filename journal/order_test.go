@@ -42,11 +42,9 @@ const keyed = `{"version":1,"scopes":["k:{id}"],"audience":null,"payload":["v"],
 // history is what a transaction does to a table, as it happens, recorded in another order.
 type history struct {
 	*testing.T
-	defs    *Definitions
-	truth   rows
-	records []Record
-	lsn     uint64
-	free    []string // keys
+	defs  *Definitions
+	truth rows
+	lsn   uint64
 }
 
 func (h *history) record(op string, lsn uint64, facts ...string) Record {
