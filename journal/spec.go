@@ -65,6 +65,9 @@ func parseSpec(text []byte) (*spec, error) {
 	if wire.Version != version {
 		return nil, fmt.Errorf("definition of a feed: %w", versionError(wire.Version))
 	}
+	if wire.Columns < 0 || len(wire.Fields) == 0 {
+		return nil, errMissingField
+	}
 	s := &spec{everyone: wire.Audience == nil, changed: wire.Columns, deferrable: wire.Deferrable}
 	for _, f := range wire.Fields {
 		s.kinds = append(s.kinds, f[1])
