@@ -9,7 +9,7 @@ FUZZTIME ?= 10s
 SOAK = 1h
 
 # The packages that take longest begin first; lint has vetted them all.
-TEST = go test -race -vet=off -timeout 30m ./integration/faults ./cmd/pgbell ./integration ./...
+TEST = go test -race -vet=off -timeout 60m ./integration/faults ./cmd/pgbell ./integration ./...
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test fetch build lint fmt matrix container-test fuzz soak bench bench-docs bench-go ci clean
