@@ -97,7 +97,7 @@ func TestOriginTravelsWithTheEvent(t *testing.T) {
 	p := newPage(t)
 	p.do(t, "POST", "/demo/change", url.Values{"action": {"add-note"}, "user": {"bob"}, "text": {"x"}, "origin": {"page-1"}})
 	var origin string
-	if err := p.db.QueryRow(t.Context(), `select origin from pgbell.journal where op = 'insert' order by seq desc limit 1`).Scan(&origin); err != nil {
+	if err := p.db.QueryRow(t.Context(), `select origin from pgbell.journal where op = 'insert' order by lsn desc limit 1`).Scan(&origin); err != nil {
 		t.Fatal(err)
 	}
 	if origin != "page-1" {
