@@ -52,7 +52,7 @@ func (o *order) tell(records []Record) []Record {
 		}
 	}
 	instead := map[int][]Record{} // of the last record of a group
-	var gone []int
+	gone := map[int]bool{}
 	for _, indexes := range groups {
 		of := make([]Record, len(indexes))
 		for i, at := range indexes {
@@ -60,7 +60,9 @@ func (o *order) tell(records []Record) []Record {
 		}
 		if arranged, ok := arrange(of); ok {
 			instead[indexes[len(indexes)-1]] = arranged
-			gone = append(gone, indexes[:len(indexes)-1]...)
+			for _, at := range indexes[:len(indexes)-1] {
+				gone[at] = true
+			}
 		}
 	}
 	if len(instead) == 0 {
@@ -73,7 +75,7 @@ func (o *order) tell(records []Record) []Record {
 		switch arranged, ok := instead[i]; {
 		case ok:
 			told = append(told, arranged...)
-		case !slices.Contains(gone, i):
+		case !gone[i]:
 			told = append(told, r)
 		}
 	}
