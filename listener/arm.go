@@ -32,6 +32,7 @@ func (s *session) arm(ctx context.Context) error {
 	if !ring || !fresh {
 		return nil
 	}
+	s.pace.rang = time.Now() // or one may have for others, just before
 	// A writer of before was not asked to: all of those have a lower id than this,
 	// which is given out later.
 	var fence string

@@ -38,6 +38,7 @@ func (s *session) wait(ctx context.Context, most time.Duration) error {
 			return fmt.Errorf("wait for a notification: %w", err)
 		}
 		if s.notified(n) && !s.armed.IsZero() {
+			s.pace.rang = time.Now()
 			until = over // from here on only those that came already
 		}
 	}

@@ -14,8 +14,9 @@ const (
 	pollMost  = 10 * time.Millisecond  // where nothing was found that a subscriber got: a reading is half a millisecond of a lone writer's
 	idleMost  = 50 * time.Millisecond  // the same, where writers are never asked to ring
 	fenceMost = 100 * time.Millisecond // while transactions go on that may not have been asked
+	ringsOnce = 5 * time.Millisecond   // in which of all writers one rings: pgbell.ring
 
-	pollAtLeast = time.Second            // once begun: each change of mind costs a write
+	pollAtLeast = time.Second            // once begun
 	loadTime    = 250 * time.Millisecond // in which the load decays to a third, roughly
 	busy        = 25.0                   // transactions in loadTime: about 100 a second
 	calm        = 15.0                   // about 60 a second
@@ -25,9 +26,23 @@ const (
 
 // pace decides how a session hears of changes: rung by the writers while it is
 // quiet, by reading the journal every few milliseconds while it is busy. So do
-// network drivers, with interrupts. A notification makes all who commit in the whole
-// cluster wait for each other, flush by flush; being busy shows by the number of
-// transactions that came, or by those that queue up to commit.
+// network drivers, with interrupts. A notification makes all sessions that commit in
+// the whole cluster wait for each other, flush by flush; being busy shows by the
+// number of transactions that came, or by those that queue up to commit.
+//
+//	load             .--.
+//	busy  - - - - - /- - \ - - - - - - - -
+//	               /      \       .-.
+//	calm  - - - - / - - - -\- - -/- -\- - -
+//	      _______/          \___/     \____
+//	      rung     | polled  | rung
+//
+// The load that begins the polling is not the one that ends it, and it lasts a second
+// at least: each change of mind costs a write.
+//
+// Where one writer rang, others don't for 5 ms, and commit in silence a moment later. So
+// the session reads again then, and again whenever as much time has passed as since the
+// ring before: who commits late is heard not much later.
 //
 // Nothing but latency depends on it: a session reads at least once a tick.
 type pace struct {
@@ -43,6 +58,8 @@ type pace struct {
 
 	old, older journal.Cursor // of up to a half and a whole second ago
 	turn       time.Time
+
+	rang time.Time // a writer, last
 
 	// Transactions below fence may have begun before the writers were asked to ring.
 	// 0: they are over.
@@ -98,6 +115,9 @@ func (p *pace) wait(tick time.Duration) time.Duration {
 		most = min(most, fenceMost)
 	default:
 		p.gap = 0
+		if since := p.at.Sub(p.rang); since < tick {
+			return min(tick, max(since, ringsOnce))
+		}
 		return tick
 	}
 	p.gap += p.gap / 2

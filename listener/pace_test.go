@@ -105,6 +105,24 @@ func TestPaceReadsOnUntilOldTransactionsAreOver(t *testing.T) {
 	}
 }
 
+// A writer that found another to have rung just now commits in silence, however late.
+func TestPaceReadsOnForWritersThatDidNotRing(t *testing.T) {
+	rang := time.Now()
+	p := pace{rang: rang}
+	now, readings := rang, 0
+	for wait := time.Millisecond; wait < time.Second; readings++ {
+		now = now.Add(wait)
+		p.read(now, 1, true, journal.Cursor{Incarnation: "ab", Xmin: 9, Xmax: 9}, time.Millisecond)
+		since := now.Sub(rang)
+		if wait = p.wait(time.Second); wait > max(ringsOnce, since) && since < time.Second {
+			t.Errorf("waits %v when as much as %v has passed", wait, since)
+		}
+	}
+	if readings > 12 {
+		t.Errorf("%d readings for a ring", readings)
+	}
+}
+
 func TestPaceOfOneThatIsNeverRung(t *testing.T) {
 	now := time.Now()
 	p := pace{never: true}

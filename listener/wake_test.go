@@ -152,6 +152,32 @@ func TestWriterWhoWasNotAskedToRingIsHeard(t *testing.T) {
 	}
 }
 
+// Of two writers within a few milliseconds one rings. The other is heard whenever it
+// commits, without the tick.
+func TestWriterThatDidNotRingIsHeard(t *testing.T) {
+	url := example.Database(t)
+	w := start(t, url, options{Config: Config{Tick: time.Hour}})
+	await(t, "the listener waits to be rung", func() bool { return armed(t, w.db) })
+	w.quiet()
+	r, slow := w.subscribe("project:2"), connect(t, url)
+	for id := range 1000 {
+		w.exec(fmt.Sprintf("insert into tasks (id) values (%d)", id))
+		execOn(t, slow, fmt.Sprintf("begin; insert into tasks (id, project, n) values (%d, 2, 7)", -100-id))
+		if ask[bool](t, slow, "select last_value % 1000 = pg_backend_pid() % 1000 from pgbell.rung") {
+			execOn(t, slow, "rollback") // it is to ring
+			continue
+		}
+		read := w.l.Stats().Readings
+		await(t, "the listener reads on", func() bool { return w.l.Stats().Readings > read+2 })
+		execOn(t, slow, "commit")
+		if got := n(t, r.next()); got != 7 {
+			t.Errorf("got %d", got)
+		}
+		return
+	}
+	t.Error("both always rang")
+}
+
 // A listener that is never rung is no reason to ring, and one that is hears of all,
 // whatever the other does.
 func TestListenersOfBothKinds(t *testing.T) {

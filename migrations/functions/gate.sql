@@ -104,16 +104,25 @@ begin
     return head || coalesce(case when octet_length(head || list) < 7900 then list end, 'null') || '}';
 end $$;
 
--- Rings for a durable feed, if somebody waits for it. It doesn't once the server's notification queue is
--- half full, since a full one makes commits fail: a durable feed loses nothing by that but speed.
+-- Rings for a durable feed, if somebody waits for it, and no other session rang in the last 5 ms: of many
+-- who begin to write at once, one is enough. The servers read on until the others have committed, or, where
+-- the one who rang commits late, at their next tick. It doesn't ring once the server's notification queue
+-- is half full, since a full one makes commits fail: a durable feed loses nothing by that but speed.
 create or replace function pgbell.ring(tbl text, op text, scopes text[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    moment  constant bigint := floor(date_part('epoch', clock_timestamp()) * 1000);
+    session constant bigint := pg_backend_pid() % 1000;
+    rung    constant bigint := coalesce(pg_sequence_last_value('pgbell.rung'), 0);
 begin
     if array_length(scopes, 1) <= 100 and not exists (select from unnest(scopes) s (s) where s.s is not null) then
         return; -- nobody hears of these rows
-    elsif pgbell.armed() and pg_notification_queue_usage() <= 0.5 then
+    elsif pgbell.armed() and (rung % 1000 = session or moment - rung / 1000 not between 0 and 4)
+        and pg_notification_queue_usage() <= 0.5
+    then
+        perform setval('pgbell.rung', moment * 1000 + session);
         perform pg_notify('pgbell', pgbell.payload(tbl, op, scopes));
     end if;
 end $$;

@@ -32,6 +32,10 @@ insert into pgbell.incarnation default values;
 create sequence pgbell.gate minvalue 0;
 select setval('pgbell.gate', 0);
 
+-- Who rang last: milliseconds since 1970, and three digits of the session's process id. Read and set
+-- outside MVCC, too.
+create sequence pgbell.rung;
+
 -- Counts the steps of the rotation, each before it has an effect. Read outside MVCC, too: a reader that
 -- finds no step since sees all there is where it was to be found then.
 create sequence pgbell.rotation;
@@ -145,4 +149,4 @@ end $$;
 -- +goose StatementEnd
 drop table pgbell.feed, pgbell.definition, pgbell.detached, pgbell.journal_0, pgbell.journal_1, pgbell.journal, pgbell.journal_state, pgbell.incarnation, pgbell.waiting;
 drop type pgbell.field, pgbell.known_column;
-drop sequence pgbell.rotation, pgbell.gate;
+drop sequence pgbell.rotation, pgbell.rung, pgbell.gate;
