@@ -133,7 +133,7 @@ func TestTriggerWhatAForgerCanDoToAVolatileFeed(t *testing.T) {
 		{`{"v":1,"table":"app.v","op":"insert",` + facts("app.t", `"facts":["1","x","x",null]`), nil}, // all of another feed's scopes
 		{`{"v":1,"table":"app.v","op":"insert",` + facts("app.v", `"facts":["1","2","3",null]`), []string{`insert v app.v {"id":1}`, `insert v app.v {"id":2}`, `insert v app.v {"id":3}`,
 			`insert v:1 app.v {"id":1}`, `insert v:2 app.v {"id":2}`, `insert v app.v {"id":null}`}},
-		{`{"v":1,"table":"app.v","op":"update",` + facts("app.v", `"facts":["1","2","id"],"origin":"o"`), []string{
+		{`{"v":1,"table":"app.v","op":"update",` + facts("app.v", `"facts":["1","2","id",null],"origin":"o"`), []string{
 			`update moved out v app.v {"id":1} origin o`, `update moved out v:1 app.v {"id":1} origin o`,
 			`update moved in v app.v {"id":2} changed id origin o`, `update moved in v:2 app.v {"id":2} changed id origin o`}},
 		{`{"v":1,"table":"app.v","op":"update",` + facts("app.v", `"facts":["1","2"]`), nil}, // not what an update's facts are

@@ -76,16 +76,18 @@ func (s *spec) changes(op bus.Op, facts []fact) (changes []Change, tooMany, ok b
 	return changes, tooMany, ok
 }
 
+// names returns those of columns that changed, without the empty one, which stands for
+// columns that the definition doesn't know.
 func names(facts []fact) []string {
 	n := 0
 	for _, f := range facts {
-		if f.given {
+		if f.text != "" {
 			n++
 		}
 	}
 	list := make([]string, 0, n)
 	for _, f := range facts {
-		if f.given {
+		if f.text != "" {
 			list = append(list, f.text)
 		}
 	}

@@ -20,7 +20,7 @@ import (
 // was found to be enough: if not, then the journal reaches back to the cursor, too.
 const nextSQL = `
 select pg_current_snapshot()::text, pg_sequence_last_value('pgbell.rotation'),
-	null::pg_lsn as lsn, 0 as part, null::xid8 as xid, null::timestamptz, null::integer, null, null, null, null::text[], null::timestamptz
+	null::pg_lsn as lsn, 0::bigint as part, null::xid8 as xid, null::timestamptz, null::integer, null, null, null, null::text[], null::timestamptz
 union all
 select null, null, ` + columns + `
 from pgbell.%s
@@ -100,7 +100,7 @@ var errAnswer = errors.New("the journal's answer is not what was asked for")
 // nextRecord calls each for the record in a row, which has its columns in binary.
 func (r *Reader) nextRecord(v [][]byte, each func(Record) error) error {
 	lsn, ok := number64(v[0])
-	part, okPart := number32(v[1])
+	part, okPart := number64(v[1])
 	tx, okTx := number64(v[2])
 	at, okAt := number64(v[3])
 	definition, okDefinition := int32(0), true

@@ -68,7 +68,7 @@ with head as materialized (
 	from pgbell.journal_state where one
 )
 select incarnation || '-' || pg_current_snapshot(), floor::text, step, source,
-	null::pg_lsn as lsn, 0 as part, null::xid8 as xid, null::timestamptz, null::integer, null, null, null, null::text[], null::timestamptz
+	null::pg_lsn as lsn, 0::bigint as part, null::xid8 as xid, null::timestamptz, null::integer, null, null, null, null::text[], null::timestamptz
 from head
 union all
 select null, null, null, null, ` + columns + `

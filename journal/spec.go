@@ -27,7 +27,7 @@ type spec struct {
 	key        []member
 	payload    []member
 	kinds      []string // of the fields that are recorded of a row
-	changed    int      // how many columns an update's facts may name as changed
+	changed    int      // how many names of columns an update's facts have, or a null in place of each
 	deferrable bool     // two rows may have the same key for a while
 }
 

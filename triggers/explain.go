@@ -203,6 +203,7 @@ type definition struct {
 	scopes   string      // in SQL, for the bell
 	known    []string    // columns of which it is recorded that they changed
 	there    []string    // those of them that are as they were
+	other    bool        // it is recorded, too, that some other column may have changed
 }
 
 func (x *explainer) definition(ctx context.Context) (definition, error) {
@@ -217,11 +218,13 @@ func (x *explainer) definition(ctx context.Context) (definition, error) {
 				from unnest(f.fields) v),
 			pgbell.scopes_of(f, 'r'),
 			array(select c.name from unnest(f.known) c), there.names,
+			f.columns is null and (pgbell.kind(f.target) = 'i' or cardinality(there.names) < cardinality(f.known)
+				or pgbell.has_column(f.target, (select coalesce(max(c.attnum), 0) + 1 from unnest(f.known) c))),
 			exists (select from jsonb_object_keys(f.types) k (k) where k.k <> all (there.names))
 		from pgbell.feed f join pgbell.definition d on d.id = f.definition,
 			lateral (select array(select c.name from unnest(pgbell.still_there(f.target, f.known)) c) as names) there
 		where f.id = $1`, x.feed).
-		Scan(&d.id, &spec, &d.settings, &d.values, &d.nulls, &d.scopes, &d.known, &d.there, &x.Drifted)
+		Scan(&d.id, &spec, &d.settings, &d.values, &d.nulls, &d.scopes, &d.known, &d.there, &d.other, &x.Drifted)
 	if err != nil || x.Drifted {
 		return d, err
 	}
@@ -300,6 +303,11 @@ func (x *explainer) example(d definition) error {
 		}
 		x.Recorded = append(x.Recorded, name)
 	}
+	var other *string
+	if d.other {
+		other = new(string)
+	}
+	x.Recorded = append(x.Recorded, other)
 	return nil
 }
 

@@ -87,7 +87,7 @@ begin
     insert into pgbell.definition (spec) values (jsonb_build_object(
         'version', pgbell.schema_version(), 'scopes', f.scopes, 'audience', f.audience, 'payload', f.payload, 'key', f.key, 'durable', f.durable,
         'fields', (select jsonb_agg(jsonb_build_array(x.name, x.kind)) from unnest(f.fields) x),
-        'columns', cardinality(f.known), 'deferrable', pgbell.deferrable_key(f.target)))
+        'columns', cardinality(f.known) + 1, 'deferrable', pgbell.deferrable_key(f.target)))
     returning id into made;
     return made;
 end $$;

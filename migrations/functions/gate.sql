@@ -16,7 +16,8 @@ as $$
 declare
     moment constant timestamptz := clock_timestamp();
 begin
-    lock table pgbell.waiting in share row exclusive mode; -- one at a time: of two, the later sees what the earlier wrote
+    -- One at a time: of two, the later sees what the earlier wrote.
+    lock table pgbell.waiting in share row exclusive mode;
     delete from pgbell.waiting w where w.server = arm.server or w.until < moment;
     if lease > '0' then
         insert into pgbell.waiting values (left(arm.server, 64), moment + least(lease, '1 minute'));
@@ -37,7 +38,8 @@ create or replace function pgbell.percent_encode(value text) returns text
 language sql immutable strict parallel safe
 return (
     select coalesce(string_agg(
-        case when b between 97 and 122 or b between 65 and 90 or b between 43 and 58 and b <> 44 or b in (61, 64, 95, 126)
+        case when b between 97 and 122 or b between 65 and 90 or b between 43 and 58 and b <> 44
+                or b in (61, 64, 95, 126)
             then chr(b) else '%' || upper(lpad(to_hex(b), 2, '0')) end, '' order by i), '')
     from convert_to(value, case getdatabaseencoding() when 'SQL_ASCII' then 'SQL_ASCII' else 'UTF8' end) bytes,
         generate_series(0, octet_length(bytes) - 1) i,
@@ -130,21 +132,24 @@ end $$;
 -- What rings for a feed that is not durable: all that there is to know of one change. One that doesn't fit
 -- becomes a reset of the feed's scopes. The time keeps Postgres from folding equal notifications: of in,
 -- out, in again, the last must not be the one that is missing.
-create or replace function pgbell.facts_payload(definition integer, tbl text, op text, scopes text[], facts text[]) returns text
+create or replace function pgbell.facts_payload(definition integer, tbl text, op text, scopes text[], facts text[])
+returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     payload constant text := json_build_object('v', 1, 'table', tbl, 'op', op,
         'scopes', array(select distinct s.s from unnest(scopes) s (s) where s.s is not null order by 1),
-        'definition', definition, 'xid', pg_current_xact_id_if_assigned()::text, 'at', clock_timestamp() at time zone 'UTC',
+        'definition', definition, 'xid', pg_current_xact_id_if_assigned()::text,
+        'at', clock_timestamp() at time zone 'UTC',
         'origin', nullif(left(current_setting('pgbell.origin', true), 256), ''), 'facts', facts);
 begin
     return case when octet_length(payload) <= 7900 then payload else pgbell.reset_payload(tbl, op, 'too large') end;
 end $$;
 
 -- Rings for a feed that is not durable, once for each change.
-create or replace function pgbell.ring_facts(definition integer, tbl text, op text, scopes text[], facts text[]) returns void
+create or replace function pgbell.ring_facts(definition integer, tbl text, op text, scopes text[], facts text[])
+returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$

@@ -15,8 +15,13 @@ as $$
 declare
     who oid;
 begin
-    for who in select distinct a.grantee from aclexplode(coalesce(acl, case kind when 'function' then acldefault('f', owner) end)) a where a.grantee <> owner loop
-        execute format('revoke all on %s %s from %s', kind, object, case who when 0 then 'public' else quote_ident(pg_get_userbyid(who)) end);
+    for who in
+        select distinct a.grantee
+        from aclexplode(coalesce(acl, case kind when 'function' then acldefault('f', owner) end)) a
+        where a.grantee <> owner
+    loop
+        execute format('revoke all on %s %s from %s', kind, object,
+            case who when 0 then 'public' else quote_ident(pg_get_userbyid(who)) end);
     end loop;
 end $$;
 
@@ -27,8 +32,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     execute format('grant usage on schema pgbell to %I', role);
-    execute format('grant select on pgbell.journal, pgbell.journal_0, pgbell.journal_1, pgbell.journal_state, pgbell.rotation,
-        pgbell.definition, pgbell.feeds to %I', role);
-    execute format('grant execute on function pgbell.schema_version(), pgbell.cursor(), pgbell.mark_incarnation(), pgbell.arm(text, interval),
-        pgbell.rotate(interval), pgbell.table_name(oid), pgbell.state(pgbell.feed) to %I', role);
+    execute format('grant select on pgbell.journal, pgbell.journal_0, pgbell.journal_1, pgbell.journal_state,
+        pgbell.rotation, pgbell.definition, pgbell.feeds to %I', role);
+    execute format('grant execute on function pgbell.schema_version(), pgbell.cursor(), pgbell.mark_incarnation(),
+        pgbell.arm(text, interval), pgbell.rotate(interval), pgbell.table_name(oid), pgbell.state(pgbell.feed)
+        to %I', role);
 end $$;

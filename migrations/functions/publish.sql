@@ -1,6 +1,7 @@
 -- What an app says itself: its own events, and the end of a user's streams.
 
-create or replace function pgbell.publish(scope text, data jsonb default null, audience text[] default null) returns void
+create or replace function pgbell.publish(scope text, data jsonb default null, audience text[] default null)
+returns void
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -9,9 +10,11 @@ declare
 begin
     if canonical is null or canonical = any (pgbell.reserved_scopes()) then
         raise exception 'scope "%" is reserved or empty', scope
-            using errcode = 'reserved_name', hint = 'A stream uses the names open, error, message, ready and close itself.';
+            using errcode = 'reserved_name',
+            hint = 'A stream uses the names open, error, message, ready and close itself.';
     elsif octet_length(canonical) > 256 then
-        raise exception 'scope "%..." is longer than 256 bytes', left(scope, 40) using errcode = 'invalid_parameter_value';
+        raise exception 'scope "%..." is longer than 256 bytes', left(scope, 40)
+            using errcode = 'invalid_parameter_value';
     end if;
     perform pgbell.record(null, null, 'publish', array[
         json_build_object('scope', canonical, 'audience', array_remove(audience, null), 'data', data)::text]);
@@ -27,7 +30,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     if user_id is null or user_id = '' then
-        raise exception 'there is no user id: the anonymous cannot be told apart' using errcode = 'invalid_parameter_value';
+        raise exception 'there is no user id: the anonymous cannot be told apart'
+            using errcode = 'invalid_parameter_value';
     end if;
     perform pgbell.record(null, null, 'disconnect', array[
         json_build_object('user', user_id, 'scope', pgbell.canonical_scope(scope))::text]);

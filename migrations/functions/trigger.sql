@@ -33,7 +33,8 @@ as $$
 declare
     named pgbell.known_column[] := array(
         select columns[c.i] from unnest(columns) with ordinality c (name, attnum, type, i)
-        where (pg_identify_object('pg_class'::regclass, tbl, c.attnum)).identity = pgbell.name_of(tbl) || '.' || quote_ident(c.name)
+        where (pg_identify_object('pg_class'::regclass, tbl, c.attnum)).identity
+            = pgbell.name_of(tbl) || '.' || quote_ident(c.name)
         order by c.i);
     types oid[];
 begin
@@ -42,14 +43,16 @@ begin
     end if;
     begin -- of the table's row type, for which nobody needs a right
         execute format('select array[%s]::oid[] from (select null::%s as r) x',
-            (select string_agg(format('pg_typeof((x.r).%I)', c.name), ', ' order by c.i) from unnest(named) with ordinality c (name, attnum, type, i)),
+            (select string_agg(format('pg_typeof((x.r).%I)', c.name), ', ' order by c.i)
+                from unnest(named) with ordinality c (name, attnum, type, i)),
             pgbell.name_of(tbl)) into types;
     exception when insufficient_privilege then -- to use the table's schema; then as the snapshot has it
         types := array(select a.atttypid from unnest(named) with ordinality c (name, attnum, type, i)
             join pg_attribute a on a.attrelid = tbl and a.attnum = c.attnum order by c.i);
     end;
     return array(
-        select named[c.i] from unnest(named) with ordinality c (name, attnum, type, i) where c.type = types[c.i] order by c.i);
+        select named[c.i] from unnest(named) with ordinality c (name, attnum, type, i)
+        where c.type = types[c.i] order by c.i);
 end $$;
 
 -- Whether all of columns are as they were.
@@ -74,7 +77,8 @@ begin
         create or replace function pgbell.large_differs(a anyelement, b anyelement) returns boolean
         language sql stable
         as $f$
-            select case when pg_catalog.pg_column_toast_chunk_id($1) operator(pg_catalog.=) pg_catalog.pg_column_toast_chunk_id($2) then false
+            select case when pg_catalog.pg_column_toast_chunk_id($1)
+                    operator(pg_catalog.=) pg_catalog.pg_column_toast_chunk_id($2) then false
                 else row($1)::pg_catalog.record operator(pg_catalog.*<>) row($2)::pg_catalog.record end
         $f$;
     else
@@ -84,25 +88,37 @@ begin
     end if;
 end $$;
 
--- IS DISTINCT FROM where names are pinned: Postgres puts the body, whose operators are the system's, in
--- place of the call, unless they say that they are less volatile than it is. Texts are compared byte by byte.
-create or replace function pgbell.differs(a smallint, b smallint) returns boolean language sql immutable return a is distinct from b;
-create or replace function pgbell.differs(a integer, b integer) returns boolean language sql immutable return a is distinct from b;
-create or replace function pgbell.differs(a bigint, b bigint) returns boolean language sql immutable return a is distinct from b;
-create or replace function pgbell.differs(a uuid, b uuid) returns boolean language sql immutable return a is distinct from b;
-create or replace function pgbell.differs(a boolean, b boolean) returns boolean language sql immutable return a is distinct from b;
-create or replace function pgbell.differs(a date, b date) returns boolean language sql immutable return a is distinct from b;
-create or replace function pgbell.differs(a timestamp, b timestamp) returns boolean language sql immutable return a is distinct from b;
-create or replace function pgbell.differs(a timestamptz, b timestamptz) returns boolean language sql immutable return a is distinct from b;
-create or replace function pgbell.differs(a text, b text) returns boolean language sql stable
-return case when pg_column_size(a) > 65536 then pgbell.large_differs(a, b) else a is distinct from b collate "C" end;
+-- The name of a column whose value b is another than a. Postgres puts the body, whose operators are the
+-- system's, in place of the call, unless one says that it is less volatile than it is. Texts are compared
+-- byte by byte.
+create or replace function pgbell.changed(name text, a smallint, b smallint) returns text language sql immutable
+    return case when a is distinct from b then name end;
+create or replace function pgbell.changed(name text, a integer, b integer) returns text language sql immutable
+    return case when a is distinct from b then name end;
+create or replace function pgbell.changed(name text, a bigint, b bigint) returns text language sql immutable
+    return case when a is distinct from b then name end;
+create or replace function pgbell.changed(name text, a uuid, b uuid) returns text language sql immutable
+    return case when a is distinct from b then name end;
+create or replace function pgbell.changed(name text, a boolean, b boolean) returns text language sql immutable
+    return case when a is distinct from b then name end;
+create or replace function pgbell.changed(name text, a date, b date) returns text language sql immutable
+    return case when a is distinct from b then name end;
+create or replace function pgbell.changed(name text, a timestamp, b timestamp) returns text language sql immutable
+    return case when a is distinct from b then name end;
+create or replace function pgbell.changed(name text, a timestamptz, b timestamptz) returns text language sql immutable
+    return case when a is distinct from b then name end;
+create or replace function pgbell.changed(name text, a text, b text) returns text language sql stable
+    return case when case
+        when pg_column_size(a) > 65536 then pgbell.large_differs(a, b)
+        else a is distinct from b collate "C" end then name end;
 
--- The same for any other type: whether the two are stored otherwise.
-create or replace function pgbell.image_differs(a anyelement, b anyelement) returns boolean
+-- The same for any other type: where the two are stored otherwise.
+create or replace function pgbell.image_changed(name text, a anyelement, b anyelement) returns text
 language sql stable
 as $$
-    select case when pg_catalog.pg_column_size($1) operator(pg_catalog.>) 65536 then pgbell.large_differs($1, $2)
-        else row($1)::pg_catalog.record operator(pg_catalog.*<>) row($2)::pg_catalog.record end
+    select case when case
+        when pg_catalog.pg_column_size($2) operator(pg_catalog.>) 65536 then pgbell.large_differs($2, $3)
+        else row($2)::pg_catalog.record operator(pg_catalog.*<>) row($3)::pg_catalog.record end then $1 end
 $$;
 
 -- The text of a value, if it is short enough for a scope or a user id: that is 1024 bytes.
@@ -114,7 +130,8 @@ return case when octet_length(value) <= 1024 then value end;
 create or replace function pgbell.text_of(value anyelement, most integer) returns text
 language sql stable
 as $$
-    select case when pg_catalog.num_nulls($1) operator(pg_catalog.=) 0 and pg_catalog.pg_column_size($1) operator(pg_catalog.<=) $2
+    select case when pg_catalog.num_nulls($1) operator(pg_catalog.=) 0
+            and pg_catalog.pg_column_size($1) operator(pg_catalog.<=) $2
         then pg_catalog.concat($1) end
 $$;
 
@@ -128,7 +145,8 @@ begin
     return case when value is null then null
         when pg_column_size(value) > 1000000 then ''
         when cardinality(value) > 50000 then ''
-        else (select case when octet_length(l.l) <= 4000000 then to_json(l.l::text[])::text else '' end from concat(value) l (l)) end;
+        else (select case when octet_length(l.l) <= 4000000 then to_json(l.l::text[])::text else '' end
+            from concat(value) l (l)) end;
 end $$;
 
 -- A payload column's value as JSON, null if it is too long to travel. Only values of the system's types
@@ -138,7 +156,8 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    json constant text := case when num_nulls(value) = 1 then 'null' when pg_column_size(value) <= 65536 then to_json(value)::text end;
+    json constant text := case when num_nulls(value) = 1 then 'null'
+        when pg_column_size(value) <= 65536 then to_json(value)::text end;
 begin
     return case when octet_length(json) <= 262144 then json end;
 end $$;
@@ -203,8 +222,8 @@ as $$
     with scoped as materialized (
         select array(select unnest(p.columns) from unnest(f.scopes) t (t), pgbell.parse_template(t.t) p) as names
     ), roles as (
-        select c.name, c.attnum, b.oid as base, b.oid < 16384 as builtin, b.typinput = 'array_in'::regproc as list, c.name = any (f.key) as key,
-            c.name = any ((select s.names from scoped s)::text[]) as scope,
+        select c.name, c.attnum, b.oid as base, b.oid < 16384 as builtin, b.typinput = 'array_in'::regproc as list,
+            c.name = any (f.key) as key, c.name = any ((select s.names from scoped s)::text[]) as scope,
             coalesce(c.name = any (f.audience), false) as owner, coalesce(c.name = any (f.payload), false) as payload,
             case when b.oid = any ('{smallint,integer,bigint,numeric,real,double precision}'::regtype[]) then 'number'
                 when b.oid = 'boolean'::regtype then 'boolean' else 'text' end as kind,
@@ -222,7 +241,9 @@ as $$
                 else format('pgbell.text_of(%%s, %s)', case when r.key then 1000000 else 1028 end) end),
             (2, 'list', r.owner and r.list, 'pgbell.list_of(%s)'),
             (3, 'json', r.payload or r.key and not (r.words or r.brief or r.base = 'numeric'::regtype), case
-                when r.builtin then 'pgbell.json_of(%s)' when r.list then 'pgbell.json_of_other(%s, true)' else 'pgbell.json_of_other(%s, false)' end)
+                when r.builtin then 'pgbell.json_of(%s)'
+                when r.list then 'pgbell.json_of_other(%s, true)'
+                else 'pgbell.json_of_other(%s, false)' end)
         ) x (i, kind, wanted, sql)
         where x.wanted
         union all
@@ -232,17 +253,26 @@ as $$
     order by x.attnum, x.i
 $$;
 
+-- quote_ident, for PL/pgSQL, too: it knows no new.begin.
+create or replace function pgbell.quoted(name text) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case when name = any ('{begin,by,declare,execute,foreach,if,loop,strict,while}') then '"' || name || '"'
+        else quote_ident(name) end
+$$;
+
 -- The values that are recorded of a row, in SQL.
 create or replace function pgbell.values_of(f pgbell.feed, alias text) returns text[]
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    return array(select format(x.sql, alias || '.' || quote_ident(x.name)) from unnest(f.fields) x);
+    return array(select format(x.sql, alias || '.' || pgbell.quoted(x.name)) from unnest(f.fields) x);
 end $$;
 
 -- The scopes of a row r, in SQL, for a writer that rings.
-create or replace function pgbell.scopes_of(f pgbell.feed, alias text) returns text
+create or replace function pgbell.scopes_of(f pgbell.feed, alias text, indent integer default 0) returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -250,73 +280,78 @@ declare
     made text[];
 begin
     select array_agg(case when p.columns = '{}' then quote_literal(p.literals[1]) else format('pgbell.scope(%s)', (
-            select string_agg(concat_ws(', ', quote_literal(l.l), format(x.sql, alias || '.' || quote_ident(x.name))), ', ' order by l.i)
+            select string_agg(nullif(concat_ws(', ', case when l.l <> '' or l.c is not null then quote_literal(l.l) end,
+                format(x.sql, alias || '.' || pgbell.quoted(x.name))), ''), ', ' order by l.i)
             from unnest(p.literals, p.columns) with ordinality l (l, c, i)
             left join unnest(f.fields) x on x.name = l.c and x.kind in ('text', 'number', 'boolean'))) end order by t.i)
     into made
     from unnest(f.scopes) with ordinality t (t, i), pgbell.parse_template(t.t) p;
-    return format('array[%s]::pg_catalog.text[]', pgbell.wrapped(made, ', ', 16));
+    return format(e'array[\n%s%s]', repeat(' ', indent), pgbell.wrapped(made, ', ', indent));
 end $$;
 
--- The facts of a write in SQL, and the query that they come from. What is recorded of an update is the
--- values before, the values after, and the names of those of columns that it changed. What the query
--- selects from depends on the shape:
+-- The facts of a write in SQL, what they come from, and how many columns they say an update changed.
+-- Recorded of an update are the values before, the values after, and the names of the columns that it
+-- changed, '' for one that the feed doesn't know. There are these shapes:
 --   one   a statement's only row
 --   many  its rows, old and new paired by their position. FULL, since such a join is never a nested loop:
 --         a plan made for two rows is kept, and used for a million. No column can be called ctid
---   row   a row trigger's old and new
+--   row   a row trigger's old and new: they come from nothing
 --   now   the same, as $1 and, of an update, $2
 -- there: those of columns that are as they were; the others are left out, and rows compared as a whole.
 create or replace function pgbell.facts(f pgbell.feed, op text, shape text, columns pgbell.known_column[],
-    there pgbell.known_column[], indent integer, out facts text, out source text)
+    there pgbell.known_column[], indent integer, out facts text, out source text, out changes text)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    pad     constant text := e'\n' || repeat(' ', indent);
-    olds    constant text := case shape when 'one' then 'old_rows' when 'row' then '(select old.*)' when 'now' then '(select ($1).*)'
-        else '(select pg_catalog.row_number() over () as ctid, r.* from old_rows r)' end || ' o';
-    news    constant text := case shape when 'one' then 'new_rows' when 'row' then '(select new.*)'
+    pad   constant text := e'\n' || repeat(' ', indent);
+    o     constant text := case shape when 'row' then 'old' else 'o' end;
+    n     constant text := case shape when 'row' then 'new' else 'n' end;
+    olds  constant text := 'from ' || case shape when 'one' then 'old_rows' when 'now' then '(select ($1).*)'
+        when 'many' then '(select pg_catalog.row_number() over () as ctid, r.* from old_rows r)' end || ' o';
+    news  constant text := case shape when 'one' then 'new_rows'
         when 'now' then format('(select ($%s).*)', case op when 'update' then 2 else 1 end)
-        else '(select pg_catalog.row_number() over () as ctid, r.* from new_rows r)' end || ' n';
-    counting text[];
-    changed text[];
-    counts  text[];
-    last    integer;
+        when 'many' then '(select pg_catalog.row_number() over () as ctid, r.* from new_rows r)' end || ' n';
+    first constant integer := 2 * cardinality(f.fields) + 1; -- of the names
+    names text[];
+    last  integer;
+    counting text; -- those of the columns that an update is to change to count
 begin
     if op <> 'update' then
-        facts := pgbell.wrapped(pgbell.values_of(f, case op when 'insert' then 'n' else 'o' end), ', ', indent + 4);
-        source := 'from ' || case op when 'insert' then news else olds end;
+        facts := pgbell.wrapped(pgbell.values_of(f, case op when 'insert' then n else o end), ', ', indent + 4);
+        source := case op when 'insert' then 'from ' || news else olds end;
     else
-        if f.columns is not null then
-            counting := f.columns || f.key || f.audience
-                || array(select unnest(p.columns) from unnest(f.scopes) t (t), pgbell.parse_template(t.t) p);
-        end if;
-        select array_agg(case when d.there then format('case when %s then %L end', d.sql, d.name) else 'null' end order by d.attnum),
-            array_agg(d.sql order by d.attnum) filter (where d.there and (f.columns is null or d.name = any (counting))), max(d.attnum)
-        into changed, counts, last
-        from (
-            select c.name, c.attnum, c = any (there) as there, format('pgbell.%s(o.%s, n.%2$s)', case when pgbell.base_type(c.type) = any (
-                    '{smallint,integer,bigint,uuid,boolean,date,timestamp,timestamptz,text,character varying}'::regtype[])
-                then 'differs' else 'image_differs' end, quote_ident(c.name)) as sql
-            from unnest(columns) c
-        ) d;
-        if f.columns is null then -- a column that was added since, or that a child has, counts, too
-            counts := array_append(counts, concat(case when there = columns and pgbell.kind(f.target) <> 'i' then format('pgbell.has_column(%L, %s) and ', f.target::oid, coalesce(last, 0) + 1) end,
-                '(o.*) operator(pg_catalog.*<>) (n.*)'));
-        end if;
-        facts := concat_ws(',' || pad || '    ', pgbell.wrapped(pgbell.values_of(f, 'o'), ', ', indent + 4),
-            pgbell.wrapped(pgbell.values_of(f, 'n'), ', ', indent + 4), nullif(pgbell.wrapped(changed, ', ', indent + 4), ''));
-        source := 'from ' || olds || case shape when 'many' then pad || 'full join ' || news || pad || '    on n.ctid operator(pg_catalog.=) o.ctid'
-            else ', ' || news end || pad || 'where ' || pgbell.wrapped(coalesce(counts, '{false}'), ' or ', indent + 4);
+        select array_agg(case when (c.name, c.attnum, c.type)::pgbell.known_column = any (there)
+                then format('pgbell.%s(%L, %s.%s, %s.%4$s)', case when pgbell.base_type(c.type) = any (
+                        '{smallint,integer,bigint,uuid,boolean,date,timestamp,timestamptz,text,varchar}'::regtype[])
+                    then 'changed' else 'image_changed' end, c.name, o, pgbell.quoted(c.name), n)
+                else 'null' end order by c.i), max(c.attnum),
+            string_agg(format('facts[%s]', first - 1 + c.i), ', ' order by c.i)
+                filter (where c.name = any (f.columns || f.key || f.audience || array(
+                    select unnest(p.columns) from unnest(f.scopes) t (t), pgbell.parse_template(t.t) p)))
+        into names, last, counting
+        from unnest(columns) with ordinality c (name, attnum, type, i);
+        -- One that was added since, or that a child has, matters, too.
+        names := array_append(names, case when f.columns is null then
+            format('case when %s(%s.*) operator(pg_catalog.*<>) (%s.*) then '''' end',
+                case when there = columns and pgbell.kind(f.target) <> 'i'
+                    then format('pgbell.has_column(%L, %s) and ', f.target::oid, coalesce(last, 0) + 1) end, o, n)
+            else 'null' end);
+        facts := concat_ws(',' || pad || '    ', pgbell.wrapped(pgbell.values_of(f, o), ', ', indent + 4),
+            pgbell.wrapped(pgbell.values_of(f, n), ', ', indent + 4), pgbell.wrapped(names, ', ', indent + 4));
+        source := olds || case when shape <> 'many' then ', ' || news
+            else pad || 'full join ' || news || pad || '    on n.ctid operator(pg_catalog.=) o.ctid' end;
+        changes := format('pg_catalog.num_nonnulls(%s)',
+            case when f.columns is null then format('variadic facts[%s:]', first)
+                else coalesce('variadic array[' || counting || ']', 'null') end);
     end if;
-    facts := 'array[' || pad || '    ' || facts || ']::pg_catalog.text[]';
+    facts := 'array[' || pad || '    ' || facts || ']';
 end $$;
 
 -- The part of a statement that a row belongs to: of at most 500 rows.
-create or replace function pgbell.part(row_number bigint) returns integer
+create or replace function pgbell.part(row_number bigint) returns bigint
 language sql immutable
-return ((row_number - 1) / 500)::integer;
+return (row_number - 1) / 500;
 
 -- The same where rows may be long, of no more than a megabyte and a row: not dense, but in order. bytes
 -- counts those of the same 500 rows up to this one.
@@ -325,41 +360,50 @@ language sql immutable
 return (row_number - 1) / 500 * 1000000 + bytes / 1000000;
 
 -- Records, or rings, many rows, or any number of them in what columns there are now.
-create or replace function pgbell.many(f pgbell.feed, op text, shape text, columns pgbell.known_column[], there pgbell.known_column[],
-    indent integer) returns text
+create or replace function pgbell.many(f pgbell.feed, op text, shape text, columns pgbell.known_column[],
+    there pgbell.known_column[], indent integer) returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     pad  constant text := e'\n' || repeat(' ', indent);
     row  constant text := case op when 'delete' then 'o' else 'n' end;
-    what constant text := format('%s, pgbell.name_of(%L), %L', f.definition, f.target::oid, op);
     long constant boolean := exists (select from unnest(f.fields) x where x.kind in ('list', 'json'));
-    q    record;
+    what constant text := format('%s, pgbell.name_of(%L), %L', f.definition, f.target::oid, op);
+    q    constant record := pgbell.facts(f, op, shape, columns, there, indent + 4);
+    -- The facts are made once: without offset, Postgres would put them in place of their name.
+    rest constant text := q.facts || ' as facts' || coalesce(pad || '    ' || q.source, '')
+        || pad || '    offset 0' || pad || ') x'
+        || coalesce(pad || 'where ' || replace(q.changes, 'facts', 'x.facts') || ' operator(pg_catalog.>) 0', '');
 begin
     if not f.durable then
-        q := pgbell.facts(f, op, shape, columns, there, indent);
-        return format('pgbell.ring_facts(%s,', what) || pad || '    ' || case op when 'insert' then pgbell.scopes_of(f, 'n')
-                when 'delete' then pgbell.scopes_of(f, 'o') else pgbell.scopes_of(f, 'o') || ' operator(pg_catalog.||)' || pad || '    ' || pgbell.scopes_of(f, 'n') end
-            || ',' || pad || '    ' || q.facts || ')' || pad || q.source;
+        return format('pgbell.ring_facts(%s, x.scopes, x.facts)', what) || pad || 'from (' || pad || '    select '
+            || array_to_string(array[
+                case when op <> 'insert' then
+                    pgbell.scopes_of(f, case shape when 'row' then 'old' else 'o' end, indent + 8) end,
+                case when op <> 'delete' then
+                    pgbell.scopes_of(f, case shape when 'row' then 'new' else 'n' end, indent + 8) end],
+                ' operator(pg_catalog.||)' || pad || '    ')
+            || ' as scopes,' || pad || '    ' || rest;
     elsif shape = 'now' then
-        q := pgbell.facts(f, op, shape, columns, there, indent);
-        return format('pgbell.record(%s,', what) || pad || '    ' || q.facts || ')' || pad || q.source;
+        return format('pgbell.record(%s, x.facts)', what) || pad || 'from (' || pad || '    select ' || rest;
     end if;
-    q := pgbell.facts(f, op, shape, columns, there, indent + 4);
     return format('pgbell.record(%s, pg_catalog.array_agg(x.facts order by x.ctid),', what)
-        || pad || '    (select pg_catalog.pg_current_wal_insert_lsn()), x.part)' || pad || 'from ('
-        || case when long then pad || '    select r.ctid, r.facts, pg_catalog.int8mi(pg_catalog.dense_rank() over (order by r.part), 1)::pg_catalog.int4 as part from ('
-            || pad || '    select r.ctid, r.facts, pgbell.part(r.ctid,'
-            || pad || '        pg_catalog.sum(pg_catalog.pg_column_size(r.facts)) over (partition by pgbell.part(r.ctid) order by r.ctid)) as part from (' else '' end
-        || pad || format('    select %s.ctid, ', row) || case when long then '' else format('pgbell.part(%s.ctid) as part, ', row) end
-        || q.facts || ' as facts' || pad || '    ' || q.source || pad || case when long then ') r) r' else '' end || ') x' || pad || 'group by x.part';
+        || pad || '    (select pg_catalog.pg_current_wal_insert_lsn()), ' || case when long
+            then 'pg_catalog.int8mi(pg_catalog.row_number() over (order by x.part), 1)' else 'x.part' end || ')'
+        || pad || 'from (' || pad || '    select ' || case when long
+            then 'x.ctid, x.facts, pgbell.part(x.ctid, pg_catalog.sum(pg_catalog.pg_column_size(x.facts))'
+            || pad || '        over (partition by pgbell.part(x.ctid) order by x.ctid)) as part'
+            || pad || '    from (select ' || row || '.ctid, ' || rest || pad || ') x'
+        else format('%s.ctid, pgbell.part(%1$s.ctid) as part, ', row) || rest end
+        || pad || 'group by x.part';
 end $$;
 
 -- What a trigger does whose table is not as it was when it was attached. Nothing, if it is another table:
 -- a copy, or one of a dump. A reset, if a column is not as it was that the feed names. Else the same as
 -- ever, in the columns that there are. tbl is the table that the trigger found itself on.
-create or replace function pgbell.statement_of_now(definition integer, trg text, durable boolean, target oid, tbl oid) returns text
+create or replace function pgbell.statement_of_now(definition integer, trg text, durable boolean, target oid, tbl oid)
+returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -371,16 +415,90 @@ begin
     if tbl <> target then
         return 'select';
     end if;
-    select x.* into f from pgbell.feed x where x.definition = statement_of_now.definition; -- none in a snapshot of before
+    -- There is none in a snapshot of before.
+    select x.* into f from pgbell.feed x where x.definition = statement_of_now.definition;
     there := pgbell.still_there(target, f.known);
     if f.id is null or exists (
         select from jsonb_object_keys(f.types) k (k) where not exists (select from unnest(there) c where c.name = k.k))
     then
-        return format('select pgbell.record_reset(%s, pgbell.name_of(%L), ''definition changed'', %L)', definition, target, durable)
-            || case when trg = op then format(' where exists (select from %s)', case op when 'delete' then 'old_rows' else 'new_rows' end) else '' end;
+        return format('select pgbell.record_reset(%s, pgbell.name_of(%L), ''definition changed'', %L)',
+                definition, target, durable)
+            || case when trg <> op then '' when op = 'delete' then ' where exists (select from old_rows)'
+                else ' where exists (select from new_rows)' end;
     end if;
     return 'select ' || pgbell.many(f, op, case when trg = op then 'many' else 'now' end, f.known, there, 4)
         || case when durable then format('; select pgbell.ring(pgbell.name_of(%L), %L, null)', target, op) else '' end;
+end $$;
+
+-- Writes the facts of one row to the half of the journal that is written now.
+create or replace function pgbell.insertion(f pgbell.feed, op text, indent integer) returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select concat_ws(e'\n' || repeat(' ', indent),
+        'if pg_catalog.mod(gate, 2) operator(pg_catalog.=) 0 then',
+        '    insert into pgbell.journal_0 ' || values,
+        'else',
+        '    insert into pgbell.journal_1 ' || values,
+        'end if;')
+    from format('(definition, tbl, op, facts) values (%s, pgbell.name_of(%L), %L, facts);',
+        f.definition, f.target::oid, op) as values
+$$;
+
+-- What a statement's trigger does, of a table that is as it was.
+create or replace function pgbell.for_statement(f pgbell.feed, op text, columns pgbell.known_column[]) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    rows constant text := case op when 'delete' then 'old_rows' else 'new_rows' end;
+    q    constant record := pgbell.facts(f, op, 'one', columns, columns, 8);
+begin
+    if not f.durable then
+        return '    perform ' || pgbell.many(f, op, 'many', columns, columns, 4) || ';';
+    end if;
+    return concat_ws(e'\n',
+        '    perform from ' || rows || ' limit 1 offset 1;',
+        '    if found then',
+        '        perform ' || pgbell.many(f, op, 'many', columns, columns, 8) || ';',
+        '    else',
+        '        select ' || q.facts,
+        '        into facts',
+        '        ' || q.source || ';',
+        '        if not found' || coalesce(' or ' || q.changes || ' operator(pg_catalog.=) 0', '') || ' then',
+        '            return null;',
+        '        els' || pgbell.insertion(f, op, 8),
+        '    end if;',
+        '    if found and gate operator(pg_catalog.>) 1 then -- a server waits to be rung',
+        format('        perform pgbell.ring(pgbell.name_of(%L), %L, pg_catalog.array_agg(%s))',
+            f.target::oid, op, pgbell.scopes_of(f, 'r', 12)),
+        format('        from (%s limit 101) r;', case op
+            when 'insert' then 'select n.* from new_rows n'
+            when 'delete' then 'select o.* from old_rows o'
+            else 'select o.* from old_rows o union all select n.* from new_rows n' end),
+        '    end if;');
+end $$;
+
+-- The same, of a row's trigger.
+create or replace function pgbell.for_row(f pgbell.feed, op text, columns pgbell.known_column[]) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    q constant record := pgbell.facts(f, op, 'row', columns, columns, 4);
+begin
+    if not f.durable then
+        return '    perform ' || pgbell.many(f, op, 'row', columns, columns, 4) || ';';
+    end if;
+    return concat_ws(e'\n',
+        '    facts := ' || q.facts || ';',
+        '    if ' || q.changes || e' operator(pg_catalog.=) 0 then\n        return null;',
+        case when op = 'update' then '    els' else '    ' end || pgbell.insertion(f, op, 4),
+        '    if gate operator(pg_catalog.>) 1 then -- a server waits to be rung',
+        format('        perform pgbell.ring(pgbell.name_of(%L), %L, array[%s]);', f.target::oid, op, concat_ws(', ',
+            case when op <> 'insert' then pgbell.scopes_of(f, 'old', 12) end,
+            case when op <> 'delete' then pgbell.scopes_of(f, 'new', 12) end)),
+        '    end if;');
 end $$;
 
 -- The text of a feed's trigger function: insert, update and delete for statements, row_insert and so on
@@ -388,104 +506,82 @@ end $$;
 create or replace function pgbell.generate(f pgbell.feed, trg text) returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
-as $generate$
+as $$
 declare
     kind    constant "char" := pgbell.kind(f.target);
     target  constant oid := f.target;
     op      constant text := regexp_replace(trg, '^row_', '');
-    level   constant text := case when trg = op then 'one' else 'row' end;
-    name    constant text := format('pgbell.name_of(%L)', target);
+    by_row  constant boolean := trg <> op;
+    -- Whether the trigger is on the table, or on a partition or a child of it.
     mine    constant text := case kind
         when 'r' then format('pg_catalog.oideq(tg_relid, %s)', target)
         when 'p' then format('pg_catalog.oideq(pg_catalog.pg_partition_root(tg_relid), %s)', target)
-        else format('tg_relid operator(pg_catalog.=) any (%L::pg_catalog.oid[])', array(select t.t::oid from pgbell.tree(f.target) t (t) order by 1)) end;
-    found_on constant text := case kind when 'r' then 'tg_relid' when 'p' then 'pg_catalog.pg_partition_root(tg_relid)'
+        else format('tg_relid operator(pg_catalog.=) any (%L::pg_catalog.oid[])',
+            array(select t.t::oid from pgbell.tree(f.target) t (t) order by 1)) end;
+    on_tbl  constant text := case kind when 'r' then 'tg_relid' when 'p' then 'pg_catalog.pg_partition_root(tg_relid)'
         else format('case when %s then %s else 0 end', mine, target) end;
-    columns pgbell.known_column[] := pgbell.columns_of(f.target);
     shown   constant text := regexp_replace(f.tbl, '[^[:print:]]', '?', 'g'); -- in a comment
-    rows    constant text := case op when 'delete' then 'old_rows' else 'new_rows' end;
-    q       record;
+    -- Whether the text of a value depends on settings.
+    formatted constant boolean := exists (select from jsonb_each_text(f.types) t where t.value <> all (
+        '{smallint,integer,bigint,uuid,boolean,text,character varying,character,name,numeric}'));
+    columns pgbell.known_column[] := pgbell.columns_of(f.target);
+    settings text;
     body    text;
-    insertion text;
-    by_hand text := '';
 begin
     if trg = 'truncate' then
-        return format($f$create or replace function pgbell.feed_%s_truncate() returns trigger
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
-as %L$f$, f.id, format($body$
--- Those who listen to %s are to fetch again. Made by pgbell.attach; see docs/sql.md.
-begin
-    if %s then
-        perform pgbell.record_reset(%s, %s, 'truncate', %L);
-    end if;
-    return null;
-end $body$, shown, mine, f.definition, name, f.durable));
-    end if;
-
-    if op <> 'update' then -- what it does not name need not be as it was
-        columns := array(select c from unnest(columns) c where f.types ? c.name);
-    end if;
-    q := pgbell.facts(f, op, level, columns, columns, 8);
-    if level = 'row' and kind = 'r' then
-        by_hand := $body$
-    if pg_catalog.current_setting('session_replication_role') operator(pg_catalog.<>) 'replica' then
-        return null; -- enabled by hand: the statement's trigger records it
-    end if;$body$;
-    end if;
-    body := format($body$
--- What %1$s of %2$s changed: values of the columns that its feed names, before (o) and after (n), and
--- names of those that changed. Made by pgbell.attach: see docs/sql.md. It qualifies names, for it runs with its owner's rights.
-declare
-    gate bigint := pg_catalog.pg_sequence_last_value('pgbell.gate');
-begin%11$s
-    if not (%3$s and pgbell.intact(%4$L,
-        %5$L)) then
-        execute pgbell.statement_of_now(%6$s, %7$L, %8$L, %4$s, %9$s)%10$s;
-        return null;
-    end if;
-$body$, case op when 'insert' then 'an INSERT' when 'update' then 'an UPDATE' else 'a DELETE' end, shown, mine, target, columns,
-        f.definition, trg, f.durable, found_on, case trg when 'row_insert' then ' using new' when 'row_update' then ' using old, new' when 'row_delete' then ' using old' else '' end, by_hand);
-    if not f.durable then
-        body := body || '    perform ' || pgbell.many(f, op, case level when 'one' then 'many' else 'row' end, columns, columns, 4) || ';';
+        settings := e'\nset search_path = pg_catalog, pg_temp';
+        body := concat_ws(e'\n', '',
+            '-- TRUNCATE ' || shown || ': who listens to it is to fetch again. Made by pgbell.attach, see docs/sql.md.',
+            'begin',
+            '    if ' || mine || ' then',
+            format('        perform pgbell.record_reset(%s, pgbell.name_of(%L), ''truncate'', %L);',
+                f.definition, target, f.durable),
+            '    end if;',
+            '    return null;',
+            'end ');
     else
-        insertion := format($q$(definition, tbl, op, facts)
-        select %s, %s, %L, %s
-        %s;$q$, f.definition, name, op, q.facts, q.source);
-        body := body || case level when 'one' then format($q$
-    perform from %s limit 1 offset 1;
-    if found then
-        perform %s;
-    elsif$q$, rows, pgbell.many(f, op, 'many', columns, columns, 8)) else '    if' end
-            || format($q$ pg_catalog.mod(gate, 2) operator(pg_catalog.=) 0 then
-        insert into pgbell.journal_0 %1$s
-    else
-        insert into pgbell.journal_1 %1$s
+        if op <> 'update' then -- what it does not name need not be as it was
+            columns := array(select c from unnest(columns) c where f.types ? c.name);
+        end if;
+        settings := concat(
+            case when by_row then
+                e'\nset plan_cache_mode = force_generic_plan -- a custom one would take a copy of each large value' end,
+            case when formatted then concat_ws(e'\n', '',
+                'set timezone = ''UTC'' -- the text of a value must not depend on the writer''s settings',
+                'set datestyle = ''ISO, YMD''',
+                'set intervalstyle = ''postgres''',
+                'set extra_float_digits = ''1''',
+                'set bytea_output = ''hex''',
+                'set lc_monetary = ''C''',
+                'set quote_all_identifiers = off') end,
+            case when by_row or formatted then
+                e'\nset search_path = pg_catalog, pg_temp' end);
+        body := concat_ws(e'\n', '',
+            format('-- %s %s: records the values of the columns that its feed names%s.',
+                case op when 'insert' then 'INSERT INTO' when 'update' then 'UPDATE' else 'DELETE FROM' end, shown,
+                case op when 'update' then ', before (o) and after (n), and which changed' else '' end),
+            '-- Made by pgbell.attach, see docs/sql.md. It qualifies names, for it runs with its owner''s rights.',
+            case when f.durable then concat_ws(e'\n',
+                'declare',
+                '    gate  bigint := pg_catalog.pg_sequence_last_value(''pgbell.gate'');',
+                '    facts pg_catalog.text[];') end,
+            'begin',
+            case when by_row and kind = 'r' then concat_ws(e'\n',
+                '    if pg_catalog.current_setting(''session_replication_role'')'
+                    || ' operator(pg_catalog.<>) ''replica'' then',
+                '        return null; -- enabled by hand: the statement''s trigger records it',
+                '    end if;') end,
+            format('    if not (%s and pgbell.intact(%L,', mine, target),
+            format('        %L)) then', columns),
+            format('        execute pgbell.statement_of_now(%s, %L, %L, %s, %s)%s;',
+                f.definition, trg, f.durable, target, on_tbl, case trg when 'row_insert' then ' using new'
+                    when 'row_update' then ' using old, new' when 'row_delete' then ' using old' else '' end),
+            '        return null;',
+            '    end if;',
+            case when by_row then pgbell.for_row(f, op, columns) else pgbell.for_statement(f, op, columns) end,
+            '    return null;',
+            'end ');
     end if;
-
-    if found and gate operator(pg_catalog.>) 1 then -- a server waits to be rung
-        perform pgbell.ring(%2$s, %3$L, pg_catalog.array_agg(x.scopes)) from (
-            %4$s limit 101
-        ) x (scopes);
-    end if;$q$, insertion, name, op, array_to_string(array[
-                case when op <> 'insert' then format(e'select %s\n            from %s r', pgbell.scopes_of(f, 'r'), case level when 'one' then 'old_rows' else '(select old.*)' end) end,
-                case when op <> 'delete' then format(e'select %s\n            from %s r', pgbell.scopes_of(f, 'r'), case level when 'one' then 'new_rows' else '(select new.*)' end) end],
-                e'\n            union all '));
-    end if;
-    return format($f$create or replace function pgbell.feed_%s_%s() returns trigger
-language plpgsql security definer%s%s
-as %L$f$, f.id, trg,
-        case when level = 'row' then e'\nset plan_cache_mode = force_generic_plan -- a custom one would take a copy of each large value' else '' end,
-        case when exists (select from jsonb_each_text(f.types) t
-                where t.value <> all ('{smallint,integer,bigint,uuid,boolean,text,character varying,character,name,numeric}'))
-            then $q$
-set timezone = 'UTC' -- the text of a value must not depend on the writer's settings
-set datestyle = 'ISO, YMD'
-set intervalstyle = 'postgres'
-set extra_float_digits = '1'
-set bytea_output = 'hex'
-set lc_monetary = 'C'
-set quote_all_identifiers = off
-set search_path = pg_catalog, pg_temp$q$ when level = 'row' then e'\nset search_path = pg_catalog, pg_temp' else '' end,
-        body || e'\n    return null;\nend ');
-end $generate$;
+    return format('create or replace function pgbell.feed_%s_%s() returns trigger', f.id, trg)
+        || format(e'\nlanguage plpgsql security definer%s\nas %L', settings, body);
+end $$;

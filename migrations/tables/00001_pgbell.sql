@@ -50,7 +50,7 @@ create sequence pgbell.rotation;
 -- commit, and no sequence is drawn in the writer's session, whose lastval() would tell.
 create table pgbell.journal (
     lsn        pg_lsn not null default pg_current_wal_insert_lsn(),
-    part       integer not null default 0,  -- of one statement, which has the same lsn in each
+    part       bigint not null default 0,  -- of one statement, which has the same lsn in each
     xid        xid8 not null default pg_current_xact_id(),
     at         timestamptz not null default clock_timestamp(),
     definition integer,                     -- pgbell.definition, which says what the facts are
@@ -64,12 +64,15 @@ create index on pgbell.journal (xid, lsn);
 -- +goose StatementBegin
 do $$
 begin
-    alter table pgbell.journal alter column facts set compression lz4; -- of a bulk write's time in the trigger, the default takes a fifth
+    -- Of a bulk write's time in the trigger, the default takes a fifth.
+    alter table pgbell.journal alter column facts set compression lz4;
 exception when feature_not_supported then -- this server was built without
 end $$;
 -- +goose StatementEnd
-create table pgbell.journal_0 (like pgbell.journal including all) inherits (pgbell.journal) with (autovacuum_enabled = false);
-create table pgbell.journal_1 (like pgbell.journal including all) inherits (pgbell.journal) with (autovacuum_enabled = false);
+create table pgbell.journal_0 (like pgbell.journal including all)
+    inherits (pgbell.journal) with (autovacuum_enabled = false);
+create table pgbell.journal_1 (like pgbell.journal including all)
+    inherits (pgbell.journal) with (autovacuum_enabled = false);
 alter table pgbell.journal add check (false) no inherit;
 
 -- Where the journal stands in its rotation, one row. floor: a cursor is good for reading as long as its
@@ -80,7 +83,7 @@ create table pgbell.journal_state (
     floor    xid8 not null default '0',
     since    timestamptz not null default now(), -- when the current half took over
     fence    xid8,                               -- no transaction from here on writes to the other half
-    quiet_at timestamptz default now(),          -- when all below the fence were seen to be over: the other half gets no more
+    quiet_at timestamptz default now(),          -- when all below the fence had ended: the other half gets no more
     step     bigint not null default nextval('pgbell.rotation') -- that left it so
 );
 insert into pgbell.journal_state default values;
@@ -144,9 +147,11 @@ drop view pgbell.feeds;
 -- +goose StatementBegin
 do $$
 begin
-    execute (select 'drop function ' || string_agg(p.oid::regprocedure::text, ', ') from pg_proc p where p.pronamespace = 'pgbell'::regnamespace);
+    execute (select 'drop function ' || string_agg(p.oid::regprocedure::text, ', ')
+        from pg_proc p where p.pronamespace = 'pgbell'::regnamespace);
 end $$;
 -- +goose StatementEnd
-drop table pgbell.feed, pgbell.definition, pgbell.detached, pgbell.journal_0, pgbell.journal_1, pgbell.journal, pgbell.journal_state, pgbell.incarnation, pgbell.waiting;
+drop table pgbell.feed, pgbell.definition, pgbell.detached, pgbell.journal_0, pgbell.journal_1, pgbell.journal,
+    pgbell.journal_state, pgbell.incarnation, pgbell.waiting;
 drop type pgbell.field, pgbell.known_column;
 drop sequence pgbell.rotation, pgbell.rung, pgbell.gate;
