@@ -19,12 +19,14 @@ import (
 // The second column tells whether a step of the rotation was taken since that table
 // was found to be enough: if not, then the journal reaches back to the cursor, too.
 const nextSQL = `
-select pg_current_snapshot()::text, pg_sequence_last_value('pgbell.rotation'),
-	null::pg_lsn as lsn, 0::bigint as part, null::xid8 as xid, null::timestamptz, null::integer, null, null, null, null::text[], null::timestamptz
+select pg_catalog.pg_current_snapshot()::pg_catalog.text, pg_catalog.pg_sequence_last_value('pgbell.rotation'),
+	null::pg_catalog.pg_lsn as lsn, 0::pg_catalog.int8 as part, null::pg_catalog.xid8 as xid, null::pg_catalog.timestamptz, null::pg_catalog.int4,
+	null, null, null, null::pg_catalog.text[], null::pg_catalog.timestamptz
 union all
 select null, null, ` + columns + `
 from pgbell.%s
-where xid >= $1::xid8 and xid < pg_snapshot_xmax(pg_current_snapshot()) and (xid >= $2::xid8 or xid = any ($3::xid8[]))
+where xid operator(pg_catalog.>=) $1::pg_catalog.xid8 and xid operator(pg_catalog.<) pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())
+	and (xid operator(pg_catalog.>=) $2::pg_catalog.xid8 or xid operator(pg_catalog.=) any ($3::pg_catalog.xid8[]))
 order by lsn nulls first, xid, part`
 
 // near is how many transactions may be between xmin and xmax for nextSQL.

@@ -23,9 +23,9 @@ const maxFill = 100_000
 // Floor returns the oldest cursor that is worth reading from: the journal reaches
 // back to it, and it leaves out no more than the newest 100,000 records.
 func Floor(ctx context.Context, db Querier) (Cursor, error) {
-	rows, err := db.Query(ctx, `select pgbell.cursor(), s.floor::text,
-		coalesce((select j.xid from pgbell.journal j where j.xid < pg_snapshot_xmax(pg_current_snapshot())
-			order by j.xid desc offset $1 limit 1), '0')::text
+	rows, err := db.Query(ctx, `select pgbell.cursor(), s.floor::pg_catalog.text,
+		coalesce((select j.xid from pgbell.journal j where j.xid operator(pg_catalog.<) pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())
+			order by j.xid desc offset $1 limit 1), '0')::pg_catalog.text
 		from pgbell.journal_state s where s.one`, maxFill)
 	if err != nil {
 		return Cursor{}, err
@@ -56,28 +56,33 @@ const columns = "lsn, part, xid, at, definition, tbl, op, origin, facts, stateme
 // what nextSQL may ask, if the role may: of the journal's two halves the one that is
 // written, once no transaction can write to the other any more. Then the records
 // that the cursor of $1, $2 and $3 doesn't cover, unless there is a gap. Two
-// branches, since each is a range of the index alone. A row that can be seen with an id
+// branches, since each is a range of the index alone. It names the schema of all that it
+// calls, operators too: the path of names is that of whoever connected. A row that can be seen with an id
 // that this server has yet to give out is another server's: it came with a copy.
 const readSQL = `
 with head as materialized (
-	select case when $5 <> '' then $5 else split_part(pgbell.cursor(), '-', 1) end as incarnation, floor, step,
-		case when not has_sequence_privilege('pgbell.rotation', 'select')
-				or not has_table_privilege('pgbell.journal_0', 'select') or not has_table_privilege('pgbell.journal_1', 'select') then null
-			when step = pg_sequence_last_value('pgbell.rotation') then 'journal' || case when quiet_at is null then '' else '_' || half end
+	select case when $5::pg_catalog.text operator(pg_catalog.<>) '' then $5 else pg_catalog.split_part(pgbell.cursor(), '-', 1) end as incarnation, floor, step,
+		case when not pg_catalog.has_sequence_privilege('pgbell.rotation', 'select') or not pg_catalog.has_table_privilege('pgbell.journal_0', 'select')
+				or not pg_catalog.has_table_privilege('pgbell.journal_1', 'select') then null
+			when step operator(pg_catalog.=) pg_catalog.pg_sequence_last_value('pgbell.rotation')
+				then pg_catalog.concat('journal', case when quiet_at is not null then pg_catalog.concat('_', half) end)
 		end as source
 	from pgbell.journal_state where one
 )
-select incarnation || '-' || pg_current_snapshot(), floor::text, step, source,
-	null::pg_lsn as lsn, 0::bigint as part, null::xid8 as xid, null::timestamptz, null::integer, null, null, null, null::text[], null::timestamptz
+select pg_catalog.concat(incarnation, '-', pg_catalog.pg_current_snapshot()), floor::pg_catalog.text, step, source,
+	null::pg_catalog.pg_lsn as lsn, 0::pg_catalog.int8 as part, null::pg_catalog.xid8 as xid, null::pg_catalog.timestamptz, null::pg_catalog.int4,
+	null, null, null, null::pg_catalog.text[], null::pg_catalog.timestamptz
 from head
 union all
 select null, null, null, null, ` + columns + `
 from pgbell.journal
-where xid >= $2::xid8 and xid < pg_snapshot_xmax(pg_current_snapshot()) and (select incarnation = $4 and floor <= $1::xid8 from head)
+where xid operator(pg_catalog.>=) $2::pg_catalog.xid8 and xid operator(pg_catalog.<) pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())
+	and (select incarnation operator(pg_catalog.=) $4 and floor operator(pg_catalog.<=) $1::pg_catalog.xid8 from head)
 union all
 select null, null, null, null, ` + columns + `
 from pgbell.journal
-where xid = any ($3::xid8[]) and (select incarnation = $4 and floor <= $1::xid8 from head)
+where xid operator(pg_catalog.=) any ($3::pg_catalog.xid8[])
+	and (select incarnation operator(pg_catalog.=) $4 and floor operator(pg_catalog.<=) $1::pg_catalog.xid8 from head)
 order by lsn nulls first, xid, part`
 
 // Gap is the error that says: what happened since the cursor can't be told any

@@ -36,7 +36,7 @@ func (s *session) arm(ctx context.Context) error {
 	// A writer of before was not asked to: all of those have a lower id than this,
 	// which is given out later.
 	var fence string
-	if err := s.conn.QueryRow(ctx, "select pg_current_xact_id()::text").Scan(&fence); err != nil {
+	if err := s.conn.QueryRow(ctx, "select pg_catalog.pg_current_xact_id()::pg_catalog.text").Scan(&fence); err != nil {
 		return because(ctx, "ask writers to ring", err)
 	}
 	var err error

@@ -194,7 +194,7 @@ func (s *session) greet(ctx context.Context, hello string) error {
 	defer s.close(conn)
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
-	_, err = conn.Exec(ctx, `select pg_notify('pgbell', '{"v":1,"hello":"`+hello+`"}')`)
+	_, err = conn.Exec(ctx, `select pg_catalog.pg_notify('pgbell', '{"v":1,"hello":"`+hello+`"}')`)
 	return err
 }
 

@@ -92,6 +92,7 @@ const settings = `
 set application_name = 'pgbell';
 set client_encoding = 'UTF8';
 set default_transaction_isolation = 'read committed';
+set default_transaction_read_only = off;
 set synchronous_commit = off;
 set enable_seqscan = off;
 set enable_bitmapscan = off;
@@ -201,7 +202,8 @@ func (s *session) measure(ctx context.Context) error {
 		usage float64
 		bytes int64
 	)
-	if err := s.conn.QueryRow(ctx, `select pg_notification_queue_usage(), pg_total_relation_size('pgbell.journal_0') + pg_total_relation_size('pgbell.journal_1')`).Scan(&usage, &bytes); err != nil {
+	if err := s.conn.QueryRow(ctx, `select pg_catalog.pg_notification_queue_usage(), (select pg_catalog.sum(pg_catalog.pg_total_relation_size(t.t))::pg_catalog.int8
+		from pg_catalog.unnest('{pgbell.journal_0,pgbell.journal_1}'::pg_catalog.regclass[]) t (t))`).Scan(&usage, &bytes); err != nil {
 		return because(ctx, "measure the journal", err)
 	}
 	s.mu.Lock()

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
-
-	"github.com/pressly/goose/v3"
 )
 
 // SchemaVersion returns what pgbell.schema_version() says once [Up] is done: the
@@ -30,28 +28,20 @@ var schemaVersion = func() int {
 
 // refuseNewer gives an error if a newer pgbell made the schema: to install the older
 // functions would have servers misread what is recorded.
-func refuseNewer(ctx context.Context, db *sql.DB, p *goose.Provider) error {
-	var versions, tables bool
-	if err := db.QueryRowContext(ctx, `select to_regprocedure('pgbell.schema_version()') is not null, to_regclass($1) is not null`,
-		VersionTable).Scan(&versions, &tables); err != nil {
+func refuseNewer(ctx context.Context, tx *sql.Tx, applied int64) error {
+	var versions bool
+	if err := tx.QueryRowContext(ctx, `select to_regprocedure('pgbell.schema_version()') is not null`).Scan(&versions); err != nil {
 		return err
 	}
 	var schema int
 	if versions {
-		if err := db.QueryRowContext(ctx, `select pgbell.schema_version()`).Scan(&schema); err != nil {
+		if err := tx.QueryRowContext(ctx, `select pgbell.schema_version()`).Scan(&schema); err != nil {
 			return err
 		}
 	}
 	if schema > schemaVersion {
 		return fmt.Errorf("schema pgbell is of version %d, and this pgbell makes version %d: upgrade pgbell", schema, schemaVersion)
 	}
-	var applied int64
-	if tables {
-		if err := db.QueryRowContext(ctx, `select coalesce(max(version_id), 0) from `+VersionTable).Scan(&applied); err != nil {
-			return err
-		}
-	}
-	sources := p.ListSources()
 	if last := sources[len(sources)-1].Version; applied > last {
 		return fmt.Errorf("schema pgbell has migration %d, and this pgbell knows none after %d: upgrade pgbell", applied, last)
 	}

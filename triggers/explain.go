@@ -109,6 +109,7 @@ type explainer struct {
 	table    uint32 // the one asked for: a partition, perhaps
 	name     string // quoted, with its schema
 	columns  []string
+	equals   []string // for each column, its type's own operator
 	row      string // its ctid
 	tableoid uint32 // where it is
 	values   []value
@@ -145,7 +146,11 @@ func (x *explainer) explain(ctx context.Context, table, key string) error {
 	return x.notification(ctx, d, scopes)
 }
 
-// find looks up the feed of a table, or of what it is a partition or a child of.
+// find looks up the feed of a table, or of what it is a partition or a child of. The
+// operators by which its columns are compared with a key are those of the types' default
+// B-trees (strategy 3 of access method 403), which only a superuser makes: the path of
+// names may lead to a stranger's. Types that have none there are compared as one of the
+// system's.
 func (x *explainer) find(ctx context.Context, table string) error {
 	var err error
 	if x.table, err = resolve(ctx, x.tx, table); err != nil {
@@ -153,12 +158,25 @@ func (x *explainer) find(ctx context.Context, table string) error {
 	}
 	err = x.tx.QueryRow(ctx, `
 		with recursive up (oid, depth) as (
-			select $1::oid, 0 union select i.inhparent, up.depth + 1 from up join pg_inherits i on i.inhrelid = up.oid
+			select $1::pg_catalog.oid, 0
+			union
+			select i.inhparent, up.depth operator(pg_catalog.+) 1 from up join pg_catalog.pg_inherits i on i.inhrelid operator(pg_catalog.=) up.oid
 		)
 		select f.id, f.key, pgbell.table_name(f.target), pgbell.table_name($1), array(
-			select a.attname::text from pg_attribute a where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped order by a.attnum)
-		from pgbell.feed f join up on up.oid = f.target
-		order by up.depth limit 1`, x.table).Scan(&x.feed, &x.Key, &x.Table, &x.name, &x.columns)
+			select a.attname::pg_catalog.text from pg_catalog.pg_attribute a
+			where a.attrelid operator(pg_catalog.=) $1 and a.attnum operator(pg_catalog.>) 0 and not a.attisdropped order by a.attnum),
+			array(select coalesce((select pg_catalog.format('operator(%I.%s)', n.nspname, o.oprname)
+				from pg_catalog.pg_opclass c
+				join pg_catalog.pg_amop m on m.amopfamily operator(pg_catalog.=) c.opcfamily and m.amoplefttype operator(pg_catalog.=) c.opcintype
+					and m.amoprighttype operator(pg_catalog.=) c.opcintype and m.amopstrategy operator(pg_catalog.=) 3
+				join pg_catalog.pg_operator o on o.oid operator(pg_catalog.=) m.amopopr
+				join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) o.oprnamespace
+				where c.opcintype operator(pg_catalog.=) pgbell.base_type(a.atttypid) and c.opcdefault and c.opcmethod operator(pg_catalog.=) 403),
+				'operator(pg_catalog.=)')
+			from pg_catalog.pg_attribute a
+			where a.attrelid operator(pg_catalog.=) $1 and a.attnum operator(pg_catalog.>) 0 and not a.attisdropped order by a.attnum)
+		from pgbell.feed f join up on up.oid operator(pg_catalog.=) f.target
+		order by up.depth limit 1`, x.table).Scan(&x.feed, &x.Key, &x.Table, &x.name, &x.columns, &x.equals)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return ErrNoFeed
 	} else if err != nil {
@@ -171,7 +189,7 @@ func (x *explainer) find(ctx context.Context, table string) error {
 // locate finds where the row is. It is looked for with the session's own settings,
 // as its user's queries are.
 func (x *explainer) locate(ctx context.Context, where string, values []any) error {
-	rows, err := x.tx.Query(ctx, fmt.Sprintf(`select tableoid, ctid::text from %s where %s limit 2`, x.name, where), values...)
+	rows, err := x.tx.Query(ctx, fmt.Sprintf(`select tableoid, ctid::pg_catalog.text from %s where %s limit 2`, x.name, where), values...)
 	if err != nil {
 		return err
 	}
@@ -188,8 +206,9 @@ func (x *explainer) locate(ctx context.Context, where string, values []any) erro
 func (x *explainer) fires(ctx context.Context) error {
 	return x.tx.QueryRow(ctx, `
 		select array(select o.op from (values (1, 'insert', 4), (2, 'update', 16), (3, 'delete', 8)) o (i, op, bit)
-			where not exists (select from pg_trigger t where t.tgrelid = $2 and t.tgenabled in ('O', 'A') and t.tgtype & o.bit <> 0
-				and t.tgfoid in (select p.oid from pgbell.feed_functions($1) p))
+			where not exists (select from pg_catalog.pg_trigger t join pgbell.feed_functions($1) p on p.oid operator(pg_catalog.=) t.tgfoid
+				where t.tgrelid operator(pg_catalog.=) $2 and t.tgenabled operator(pg_catalog.=) any ('{O,A}')
+					and (t.tgtype operator(pg_catalog.&) o.bit) operator(pg_catalog.<>) 0)
 			order by o.i)`, x.feed, x.tableoid).Scan(&x.Silent)
 }
 
@@ -211,19 +230,23 @@ func (x *explainer) definition(ctx context.Context) (definition, error) {
 	var spec string
 	// A feed's TRUNCATE is left out: what it is set to is no matter of values.
 	err := x.tx.QueryRow(ctx, `
-		select d.id, d.spec::text,
-			array(select distinct c.c from pgbell.feed_functions(f.id) p, unnest(p.proconfig) c (c) where p.proname !~ '_truncate$'),
+		select d.id, d.spec::pg_catalog.text,
+			array(select distinct c.c from pgbell.feed_functions(f.id) p, pg_catalog.unnest(p.proconfig) c (c)
+				where p.proname operator(pg_catalog.!~) '_truncate$'),
 			pgbell.values_of(f, 'r'),
-			array(select case v.kind when 'none' then 'true' else format('pg_catalog.num_nulls(r.%I) operator(pg_catalog.=) 1', v.name) end
-				from unnest(f.fields) v),
+			array(select case when v.kind operator(pg_catalog.=) 'none' then 'true'
+					else pg_catalog.format('pg_catalog.num_nulls(r.%I) operator(pg_catalog.=) 1', v.name) end
+				from pg_catalog.unnest(f.fields) v),
 			pgbell.scopes_of(f, 'r'),
-			array(select c.name from unnest(f.known) c), there.names,
-			f.columns is null and (pgbell.kind(f.target) = 'i' or cardinality(there.names) < cardinality(f.known)
-				or pgbell.has_column(f.target, (select coalesce(max(c.attnum), 0) + 1 from unnest(f.known) c))),
-			exists (select from jsonb_object_keys(f.types) k (k) where k.k <> all (there.names))
-		from pgbell.feed f join pgbell.definition d on d.id = f.definition,
-			lateral (select array(select c.name from unnest(pgbell.still_there(f.target, f.known)) c) as names) there
-		where f.id = $1`, x.feed).
+			array(select c.name from pg_catalog.unnest(f.known) c), there.names,
+			f.columns is null and (pgbell.kind(f.target) operator(pg_catalog.=) 'i'
+				or pg_catalog.cardinality(there.names) operator(pg_catalog.<) pg_catalog.cardinality(f.known)
+				or pgbell.has_column(f.target, (select pg_catalog.int4pl(coalesce(pg_catalog.max(c.attnum), 0), 1)
+					from pg_catalog.unnest(f.known) c))),
+			exists (select from pg_catalog.jsonb_object_keys(f.types) k (k) where k.k operator(pg_catalog.<>) all (there.names))
+		from pgbell.feed f join pgbell.definition d on d.id operator(pg_catalog.=) f.definition,
+			lateral (select array(select c.name from pg_catalog.unnest(pgbell.still_there(f.target, f.known)) c) as names) there
+		where f.id operator(pg_catalog.=) $1`, x.feed).
 		Scan(&d.id, &spec, &d.settings, &d.values, &d.nulls, &d.scopes, &d.known, &d.there, &d.other, &x.Drifted)
 	if err != nil || x.Drifted {
 		return d, err
@@ -245,11 +268,11 @@ func (x *explainer) definition(ctx context.Context) (definition, error) {
 func (x *explainer) evaluate(ctx context.Context, d definition) (scopes []*string, err error) {
 	var nulls []bool
 	err = x.tx.QueryRow(ctx, fmt.Sprintf(`
-		with found as materialized (select * from %s where tableoid = %d and ctid = %s),
+		with found as materialized (select * from %s where tableoid operator(pg_catalog.=) %d and ctid operator(pg_catalog.=) %s),
 		settings as materialized (
-			select count(set_config(split_part(c.c, '=', 1), substr(c.c, strpos(c.c, '=') + 1), true))
-			from unnest($1::text[]) c (c) where (select count(*) from found) > 0)
-		select array[%s]::text[], array[%s], %s, pgbell.cursor()
+			select pg_catalog.count(pg_catalog.set_config(pg_catalog.split_part(c.c, '=', 1), pg_catalog.regexp_replace(c.c, '^[^=]*=', ''), true))
+			from pg_catalog.unnest($1::pg_catalog.text[]) c (c) where exists (select from found))
+		select array[%s]::pg_catalog.text[], array[%s], %s, pgbell.cursor()
 		from found r cross join settings`,
 		x.name, x.tableoid, quote(x.row), strings.Join(d.values, ", "), strings.Join(d.nulls, ", "), d.scopes), d.settings).
 		Scan(&x.Facts, &nulls, &scopes, &x.Cursor)
@@ -320,7 +343,7 @@ func (x *explainer) notification(ctx context.Context, d definition, scopes []*st
 	case x.Op == "", !gone && !slices.ContainsFunc(scopes, func(s *string) bool { return s != nil }):
 		return nil
 	case !x.Feed.Volatile:
-		return x.tx.QueryRow(ctx, `select pgbell.payload($1, $2, case when not $4 then array[$3::text[]] end)`,
+		return x.tx.QueryRow(ctx, `select pgbell.payload($1, $2, case when not $4 then array[$3::pg_catalog.text[]] end)`,
 			x.Table, x.Op, scopes, gone).Scan(&x.Notification)
 	}
 	return x.tx.QueryRow(ctx, `select pgbell.facts_payload($1, $2, $3, $4, $5)`,

@@ -23,7 +23,8 @@ func (x *explainer) parseKey(key string) (string, []any, error) {
 	var where []string
 	var args []any
 	for i, name := range names {
-		if !slices.Contains(x.columns, name) {
+		at := slices.Index(x.columns, name)
+		if at < 0 {
 			return "", nil, fmt.Errorf("there is no column %q: its columns are %s", name, strings.Join(x.columns, ", "))
 		}
 		column := pgx.Identifier{name}.Sanitize()
@@ -32,7 +33,7 @@ func (x *explainer) parseKey(key string) (string, []any, error) {
 			continue
 		}
 		args = append(args, *values[i])
-		where = append(where, fmt.Sprintf("%s = $%d", column, len(args)))
+		where = append(where, fmt.Sprintf("%s %s $%d", column, x.equals[at], len(args)))
 	}
 	return strings.Join(where, " and "), args, nil
 }

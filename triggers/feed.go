@@ -48,7 +48,8 @@ func Attach(ctx context.Context, db Querier, f Feed) error {
 	if err != nil {
 		return fmt.Errorf("attach %s: %w", f.Table, err)
 	}
-	err = exec(ctx, db, `select pgbell.attach($1::oid::regclass, $2::text[], $3::text[], $4::text[], $5::text[], $6)`,
+	err = exec(ctx, db, `select pgbell.attach($1::pg_catalog.oid::pg_catalog.regclass, $2::pg_catalog.text[], $3::pg_catalog.text[],
+		$4::pg_catalog.text[], $5::pg_catalog.text[], $6)`,
 		table, f.Scopes, f.Audience, f.Columns, f.Payload, !f.Volatile)
 	if err != nil {
 		return fmt.Errorf("attach %s: %w", f.Table, actionable(err))
@@ -64,13 +65,13 @@ func Detach(ctx context.Context, db Querier, table string) (bool, error) {
 		return false, fmt.Errorf("detach %s: %w", table, err)
 	}
 	var was bool
-	if err := db.QueryRow(ctx, `select pgbell.detach($1::oid::regclass)`, oid).Scan(&was); err != nil {
+	if err := db.QueryRow(ctx, `select pgbell.detach($1::pg_catalog.oid::pg_catalog.regclass)`, oid).Scan(&was); err != nil {
 		return false, fmt.Errorf("detach %s: %w", table, actionable(err))
 	}
 	return was, nil
 }
 
-const selectFeeds = `select table_name::text, scopes, audience, columns, payload, durable, state from pgbell.feeds`
+const selectFeeds = `select table_name::pg_catalog.text, scopes, audience, columns, payload, durable, state from pgbell.feeds`
 
 // List returns all feeds of the database, by table name.
 func List(ctx context.Context, db Querier) ([]Feed, error) {
@@ -90,7 +91,7 @@ func Get(ctx context.Context, db Querier, table string) (Feed, bool, error) {
 	if err != nil {
 		return Feed{}, false, err
 	}
-	rows, err := db.Query(ctx, selectFeeds+` where table_name = pgbell.table_name($1)`, oid)
+	rows, err := db.Query(ctx, selectFeeds+` where table_name operator(pg_catalog.=) pgbell.table_name($1)`, oid)
 	if err == nil {
 		var f Feed
 		if f, err = pgx.CollectExactlyOneRow(rows, scanFeed); err == nil {

@@ -1,6 +1,7 @@
 package triggers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -60,17 +61,21 @@ func propose(ctx context.Context, db Querier, table string) (Proposal, error) {
 		root       *string
 	)
 	err = db.QueryRow(ctx, `
-		select pgbell.table_name(c.oid), c.relname::text,
-			array(select a.attname::text from pg_index x, unnest(x.indkey::int2[]) with ordinality k (n, i) join pg_attribute a on a.attnum = k.n
-				where x.indrelid = c.oid and x.indisprimary and a.attrelid = c.oid and k.i <= x.indnkeyatts order by k.i),
-			case c.relkind when 'r' then '' when 'p' then '' when 'v' then 'view' when 'm' then 'materialized view' when 'f' then 'foreign table' else 'thing of another kind' end,
-			case when c.relispartition then pgbell.table_name(pg_partition_root(c.oid)) end
-		from pg_class c where c.oid = $1`, oid).Scan(&p.Feed.Table, &name, &p.Key, &kind, &root)
+		select pgbell.table_name(c.oid), c.relname::pg_catalog.text,
+			array(select a.attname::pg_catalog.text
+				from pg_catalog.pg_index x, pg_catalog.unnest(x.indkey::pg_catalog.int2[]) with ordinality k (n, i)
+				join pg_catalog.pg_attribute a on a.attnum operator(pg_catalog.=) k.n
+				where x.indrelid operator(pg_catalog.=) c.oid and x.indisprimary and a.attrelid operator(pg_catalog.=) c.oid
+					and k.i operator(pg_catalog.<=) x.indnkeyatts order by k.i),
+			c.relkind::pg_catalog.text,
+			case when c.relispartition then pgbell.table_name(pg_catalog.pg_partition_root(c.oid)) end
+		from pg_catalog.pg_class c where c.oid operator(pg_catalog.=) $1`, oid).Scan(&p.Feed.Table, &name, &p.Key, &kind, &root)
 	switch {
 	case err != nil:
 		return Proposal{}, err
-	case kind != "":
-		return Proposal{}, fmt.Errorf("%s is a %s: only tables can be attached", p.Feed.Table, kind)
+	case kind != "r" && kind != "p":
+		words := map[string]string{"v": "view", "m": "materialized view", "f": "foreign table"}
+		return Proposal{}, fmt.Errorf("%s is a %s: only tables can be attached", p.Feed.Table, cmp.Or(words[kind], "thing of another kind"))
 	case root != nil:
 		return Proposal{}, fmt.Errorf("%s is a partition: attach %s, its changes are reported under that name", p.Feed.Table, *root)
 	}
@@ -135,11 +140,11 @@ type foreignKey struct {
 func foreignKeys(ctx context.Context, db Querier, table uint32) ([]foreignKey, error) {
 	// Those of a partitioned table have copies for the partitions they refer to.
 	rows, err := db.Query(ctx, `
-		select array(select a.attname::text from unnest(k.conkey) with ordinality x (n, i)
-				join pg_attribute a on a.attrelid = k.conrelid and a.attnum = x.n order by x.i),
-			pgbell.table_name(r.oid), r.relname::text
-		from pg_constraint k join pg_class r on r.oid = k.confrelid
-		where k.conrelid = $1 and k.contype = 'f' and k.conparentid = 0
+		select array(select a.attname::pg_catalog.text from pg_catalog.unnest(k.conkey) with ordinality x (n, i)
+				join pg_catalog.pg_attribute a on a.attrelid operator(pg_catalog.=) k.conrelid and a.attnum operator(pg_catalog.=) x.n order by x.i),
+			pgbell.table_name(r.oid), r.relname::pg_catalog.text
+		from pg_catalog.pg_constraint k join pg_catalog.pg_class r on r.oid operator(pg_catalog.=) k.confrelid
+		where k.conrelid operator(pg_catalog.=) $1 and k.contype operator(pg_catalog.=) 'f' and k.conparentid operator(pg_catalog.=) 0
 		order by k.conkey, k.conname`, table)
 	if err != nil {
 		return nil, err
@@ -168,18 +173,20 @@ type idColumn struct {
 func idColumns(ctx context.Context, db Querier, table uint32) ([]idColumn, error) {
 	rows, err := db.Query(ctx, `
 		with recursive step (oid, base) as (
-			select t.oid, t.oid from pg_type t
+			select t.oid, t.oid from pg_catalog.pg_type t
 			union all
-			select s.oid, t.typbasetype from step s join pg_type t on t.oid = s.base where t.typtype = 'd'
-		), bases (oid, base) as (
-			select s.oid, s.base from step s join pg_type t on t.oid = s.base where t.typtype <> 'd'
+			select s.oid, t.typbasetype from step s join pg_catalog.pg_type t on t.oid operator(pg_catalog.=) s.base where t.typtype operator(pg_catalog.=) 'd'
+		), bases (oid, base, category, element) as (
+			select s.oid, s.base, t.typcategory, t.typelem
+			from step s join pg_catalog.pg_type t on t.oid operator(pg_catalog.=) s.base where t.typtype operator(pg_catalog.<>) 'd'
 		)
-		select a.attname::text, t.typcategory = 'A'
-		from pg_attribute a
-		join bases tb on tb.oid = a.atttypid join pg_type t on t.oid = tb.base
-		join bases eb on eb.oid = case when t.typcategory = 'A' then t.typelem else t.oid end join pg_type e on e.oid = eb.base
-		where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped and a.attgenerated <> 'v'
-			and (e.typcategory = 'S' or e.oid = any ('{uuid,smallint,integer,bigint,numeric}'::regtype[]))
+		select a.attname::pg_catalog.text, t.category operator(pg_catalog.=) 'A'
+		from pg_catalog.pg_attribute a
+		join bases t on t.oid operator(pg_catalog.=) a.atttypid
+		join bases e on e.oid operator(pg_catalog.=) case when t.category operator(pg_catalog.=) 'A' then t.element else t.base end
+		where a.attrelid operator(pg_catalog.=) $1 and a.attnum operator(pg_catalog.>) 0 and not a.attisdropped and a.attgenerated operator(pg_catalog.<>) 'v'
+			and (e.category operator(pg_catalog.=) 'S' or e.base operator(pg_catalog.=) any
+				('{pg_catalog.uuid,pg_catalog.int2,pg_catalog.int4,pg_catalog.int8,pg_catalog.numeric}'::pg_catalog.regtype[]))
 		order by a.attnum`, table)
 	if err != nil {
 		return nil, err

@@ -28,13 +28,15 @@ func (e *MissingTableError) Error() string {
 
 // resolve returns the oid of a table named as psql would accept it, or by its
 // oid: a dropped table has no other name. It asks with to_regclass, as an error
-// would end the caller's transaction.
+// would end the caller's transaction. This looks by the caller's path of names; all
+// other SQL of this package names the schema of what it calls, operators too, since
+// in that path there may be what strangers made.
 func resolve(ctx context.Context, db Querier, table string) (uint32, error) {
 	if n, err := strconv.ParseUint(table, 10, 32); err == nil {
 		return uint32(n), nil
 	}
 	var oid *uint32
-	if err := db.QueryRow(ctx, `select to_regclass($1)::oid`, table).Scan(&oid); err != nil {
+	if err := db.QueryRow(ctx, `select pg_catalog.to_regclass($1)::pg_catalog.oid`, table).Scan(&oid); err != nil {
 		if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) && pgErr.Code == "42602" { // invalid_name
 			err = fmt.Errorf("%w: quote it as SQL does: '%s'", err, quotedName(table))
 		}
@@ -60,10 +62,10 @@ func quotedName(table string) string {
 // nearTables returns at most three tables whose name is near to the given one.
 func nearTables(ctx context.Context, db Querier, table string) ([]string, error) {
 	rows, err := db.Query(ctx, `
-		select c.relname::text, format('%I.%I', n.nspname, c.relname)
-		from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-		where c.relkind in ('r', 'p') and not c.relispartition
-		  and n.nspname not in ('pg_catalog', 'information_schema', 'pgbell') and n.nspname !~ '^pg_(toast|temp)'
+		select c.relname::pg_catalog.text, pg_catalog.format('%I.%I', n.nspname, c.relname)
+		from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) c.relnamespace
+		where c.relkind operator(pg_catalog.=) any ('{r,p}') and not c.relispartition
+		  and n.nspname operator(pg_catalog.<>) all ('{information_schema,pgbell}') and n.nspname operator(pg_catalog.!~) '^pg_'
 		order by c.relname, n.nspname
 		limit 10000`)
 	if err != nil {

@@ -45,19 +45,20 @@ fi
 
 // Queries for the tables that can be attached, and for those that are, in the form in
 // which a user writes them. They leave out names that need quotes: shells would split
-// them.
+// them. Which tables are written without their schema is up to the user's path of names,
+// so that this is not pinned: the queries name the schemas of what they call.
 const (
 	attachable = `
-		select case when pg_table_is_visible(c.oid) then c.relname else n.nspname || '.' || c.relname end
-		from pg_class c join pg_namespace n on n.oid = c.relnamespace
-		where c.relkind in ('r', 'p') and not c.relispartition and c.relpersistence <> 't'
-			and n.nspname not in ('pg_catalog', 'information_schema', 'pgbell') and n.nspname !~ '^pg_toast'
-			and c.relname ~ '^[a-z_][a-z0-9_]*$' and n.nspname ~ '^[a-z_][a-z0-9_]*$'
+		select case when pg_catalog.pg_table_is_visible(c.oid) then c.relname::pg_catalog.text else pg_catalog.concat(n.nspname, '.', c.relname) end
+		from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) c.relnamespace
+		where c.relkind operator(pg_catalog.=) any ('{r,p}') and not c.relispartition
+			and n.nspname operator(pg_catalog.<>) all ('{information_schema,pgbell}') and n.nspname operator(pg_catalog.!~) '^pg_'
+			and c.relname operator(pg_catalog.~) '^[a-z_][a-z0-9_]*$' and n.nspname operator(pg_catalog.~) '^[a-z_][a-z0-9_]*$'
 		order by 1 limit 1000`
 	attached = `
-		select case when pg_table_is_visible(to_regclass(table_name)) then split_part(table_name, '.', 2) else table_name end
+		select case when pg_catalog.pg_table_is_visible(pg_catalog.to_regclass(table_name)) then pg_catalog.split_part(table_name, '.', 2) else table_name end
 		from pgbell.feeds
-		where table_name ~ '^[a-z_][a-z0-9_]*[.][a-z_][a-z0-9_]*$'
+		where table_name operator(pg_catalog.~) '^[a-z_][a-z0-9_]*[.][a-z_][a-z0-9_]*$'
 		order by 1 limit 1000`
 )
 

@@ -51,6 +51,19 @@ func connect(ctx context.Context, c *cli.Command) (*pgx.Conn, error) {
 	return pgx.ConnectConfig(ctx, conf)
 }
 
+// pinned has do read in a transaction in which bare names are the system's alone: what
+// strangers may have made in a schema of the connection's path is not found. It is no
+// setting of the session, which a pooler may hand to somebody else. What do may fail at
+// and go on, it does in a savepoint.
+func pinned(ctx context.Context, conn *pgx.Conn, do func(pgx.Tx) error) error {
+	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "set local search_path = pg_catalog, pg_temp"); err != nil {
+			return err
+		}
+		return do(tx)
+	})
+}
+
 // configWords says what is wrong with a connection string without repeating any
 // of it: pgx masks the passwords that it can recognise, but a string that can't
 // be parsed may hide one anywhere.

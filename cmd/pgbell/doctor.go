@@ -50,15 +50,28 @@ var checks = []struct {
 	required bool
 	check
 }{
-	{"server", true, checkServer},
-	{"schema", true, checkSchema},
-	{"role", false, checkRole},
+	{"server", true, pinnedCheck(checkServer)},
+	{"schema", true, pinnedCheck(checkSchema)},
+	{"schema", false, pinnedCheck(checkOwners)},
+	{"role", false, pinnedCheck(checkRole)},
 	{"notifications", false, checkNotifications},
-	{"feeds", false, checkFeeds},
-	{"queue", false, checkQueue},
-	{"journal", false, checkJournal},
-	{"listeners", false, checkListeners},
-	{"clock", false, checkClock},
+	{"feeds", false, pinnedCheck(checkFeeds)},
+	{"queue", false, pinnedCheck(checkQueue)},
+	{"journal", false, pinnedCheck(checkJournal)},
+	{"listeners", false, pinnedCheck(checkListeners)},
+	{"clock", false, pinnedCheck(checkClock)},
+}
+
+// pinnedCheck is a check that only reads, by statements in which names are the system's
+// or have their schema.
+func pinnedCheck(look func(ctx context.Context, tx pgx.Tx) ([]finding, error)) check {
+	return func(ctx context.Context, conn *pgx.Conn) (found []finding, err error) {
+		err = pinned(ctx, conn, func(tx pgx.Tx) error {
+			found, err = look(ctx, tx)
+			return err
+		})
+		return found, err
+	}
 }
 
 // errProblems makes doctor exit with 1 after all was printed.
@@ -136,13 +149,19 @@ func bare(err error) string {
 
 // remedyForDenied grants what a listener needs and the role lacks.
 func remedyForDenied(ctx context.Context, conn *pgx.Conn) string {
-	var role string
-	if err := conn.QueryRow(ctx, `select current_user::text`).Scan(&role); err == nil {
-		if missing, without, err := missingRights(ctx, conn, role); err == nil && (missing || without != "") {
-			return grantListener(role)
+	remedy := "run doctor as the owner of schema pgbell to see it"
+	_ = pinned(ctx, conn, func(tx pgx.Tx) error { // then that is the remedy
+		var role string
+		if err := tx.QueryRow(ctx, `select current_user::text`).Scan(&role); err != nil {
+			return err
 		}
-	}
-	return "run doctor as the owner of schema pgbell to see it"
+		missing, without, err := missingRights(ctx, tx, role)
+		if err == nil && (missing || without != "") {
+			remedy = grantListener(role)
+		}
+		return err
+	})
+	return remedy
 }
 
 func printFindings(w io.Writer, all []finding) error {

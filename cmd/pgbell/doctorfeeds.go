@@ -13,8 +13,8 @@ import (
 )
 
 // checkFeeds looks at each feed.
-func checkFeeds(ctx context.Context, conn *pgx.Conn) ([]finding, error) {
-	feeds, err := triggers.List(ctx, conn)
+func checkFeeds(ctx context.Context, tx pgx.Tx) ([]finding, error) {
+	feeds, err := triggers.List(ctx, tx)
 	if err != nil {
 		return nil, err
 	}
@@ -35,15 +35,16 @@ func checkFeeds(ctx context.Context, conn *pgx.Conn) ([]finding, error) {
 		for _, door := range openDoors(f, feeds) {
 			found = append(found, openDoorFinding(door))
 		}
-		var more []finding
-		var err error
-		if f.State != "ok" {
-			var bad finding
-			bad, err = stateFinding(ctx, conn, f)
-			found = append([]finding{bad}, found...)
-		} else if more, err = checkTable(ctx, conn, f); err == nil {
+		err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
+			if f.State != "ok" {
+				bad, err := stateFinding(ctx, tx, f)
+				found = append([]finding{bad}, found...)
+				return err
+			}
+			more, err := checkTable(ctx, tx, f)
 			found = append(found, more...)
-		}
+			return err
+		})
 		switch {
 		case denied(err): // to this table, which is no reason to be silent about others
 			found = append(found, finding{note, "", "what its table lacks can't be looked at: " + bare(err), "run doctor as the table's owner to see it"})
@@ -85,7 +86,7 @@ func checkExposure(f triggers.Feed, durable map[string]string) []finding {
 var onlyTruncate = regexp.MustCompile(`^trigger pgbell_truncate_\d+ is missing on [^;]+(; pgbell_truncate_\d+ is missing on [^;]+)*: attach the table again$`)
 
 // stateFinding says how to mend a feed that is not ok.
-func stateFinding(ctx context.Context, conn *pgx.Conn, f triggers.Feed) (finding, error) {
+func stateFinding(ctx context.Context, tx pgx.Tx, f triggers.Feed) (finding, error) {
 	x := finding{problem, "", f.State, attachSQL(f)}
 	if _, call, ok := strings.Cut(f.State, "the table was dropped: "); ok {
 		x.Remedy = call + ";"
@@ -100,7 +101,10 @@ func stateFinding(ctx context.Context, conn *pgx.Conn, f triggers.Feed) (finding
 	if onlyTruncate.MatchString(f.State) {
 		x.Level, x.Words = warning, "a TRUNCATE of a new partition alone is not heard: "+f.State
 	}
-	rows, err := conn.Query(ctx, `select a.attname::text from pg_attribute a where a.attrelid = to_regclass($1) and a.attnum > 0 and not a.attisdropped`, f.Table)
+	// By the name's text: to look it up as a table takes a right to its schema.
+	rows, err := tx.Query(ctx, `
+		select a.attname::text from pg_attribute a join pg_class c on c.oid = a.attrelid
+		where c.relkind in ('r', 'p') and pgbell.table_name(c.oid) = $1 and a.attnum > 0 and not a.attisdropped`, f.Table)
 	if err != nil {
 		return x, err
 	}

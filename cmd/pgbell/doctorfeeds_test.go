@@ -106,3 +106,20 @@ func TestDoctorFindsAScopeThatOneFeedGuardsAndAnotherOpens(t *testing.T) {
 	by, _ = diagnosis(t, db)
 	has(t, by, "feed public.order_lines", fine, "ok", "")
 }
+
+// The listener's role need not use the table's schema: its doctor sees what is wrong, and
+// says what to do to who may.
+func TestDoctorsRemedyWhereTheTablesSchemaIsClosed(t *testing.T) {
+	db := migrated(t)
+	role := newRole(t, db, "select pgbell.grant_listener('$role')")
+	exec1(t, db, `create schema app; create table app.tasks (id int primary key, p int, owner text);
+		select pgbell.attach('app.tasks', array['tasks', 'p:{p}'], audience => array['owner']); alter table app.tasks drop column p`)
+	by, code := diagnosis(t, as(t, db, role, password))
+	has(t, by, "feed app.tasks", problem, "column p is gone", `select pgbell.attach('app.tasks'::regclass, scopes => array['tasks'], audience => array['owner']);`)
+	if code != 1 {
+		t.Errorf("exit %d", code)
+	}
+	exec1(t, db, by["feed app.tasks"].Remedy)
+	by, _ = diagnosis(t, as(t, db, role, password))
+	has(t, by, "feed app.tasks", note, "what its table lacks can't be looked at: permission denied for schema app", "as the table's owner")
+}

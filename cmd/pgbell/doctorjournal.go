@@ -16,11 +16,15 @@ var (
 
 // checkQueue looks how full the server's notification queue is. The oldest transaction
 // of a session that listens holds it up; the server does not say which sessions listen.
-func checkQueue(ctx context.Context, conn *pgx.Conn) ([]finding, error) {
+func checkQueue(ctx context.Context, tx pgx.Tx) ([]finding, error) {
 	var used float64
-	if err := conn.QueryRow(ctx, "select pg_notification_queue_usage()").Scan(&used); err != nil {
+	if err := tx.QueryRow(ctx, "select pg_notification_queue_usage()").Scan(&used); err != nil {
 		return nil, err
 	}
+	return []finding{queueFinding(used)}, nil
+}
+
+func queueFinding(used float64) finding {
 	f := finding{fine, "notification queue", fmt.Sprintf("%.0f %% full", used*100), ""}
 	if used > 0.1 {
 		f.Level, f.Words = warning, f.Words+": a session that listens sits in a transaction, likely the oldest of these"
@@ -29,16 +33,16 @@ func checkQueue(ctx context.Context, conn *pgx.Conn) ([]finding, error) {
 	if used > 0.5 {
 		f.Level, f.Words = problem, f.Words+"; durable feeds have stopped ringing, and once it is full, commits that notify fail"
 	}
-	return []finding{f}, nil
+	return f
 }
 
 // checkJournal looks whether the journal is kept from growing.
-func checkJournal(ctx context.Context, conn *pgx.Conn) ([]finding, error) {
+func checkJournal(ctx context.Context, tx pgx.Tx) ([]finding, error) {
 	var (
 		size string
 		age  time.Duration
 	)
-	err := conn.QueryRow(ctx, `
+	err := tx.QueryRow(ctx, `
 		select pg_size_pretty(pg_total_relation_size('pgbell.journal_0') + pg_total_relation_size('pgbell.journal_1')),
 			clock_timestamp() - coalesce((select min(j.at) from pgbell.journal j), clock_timestamp())`).Scan(&size, &age)
 	if err != nil {
@@ -50,7 +54,7 @@ func checkJournal(ctx context.Context, conn *pgx.Conn) ([]finding, error) {
 			"select pgbell.rotate();"}}
 	}
 	// A transaction that has an id may have written to the journal.
-	rows, err := conn.Query(ctx, `
+	rows, err := tx.Query(ctx, `
 		select pid, usename, application_name, since from (
 			select a.pid, coalesce(a.usename::text, ''), coalesce(a.application_name, ''), clock_timestamp() - a.xact_start
 			from pg_stat_activity a where a.backend_xid is not null and a.pid <> pg_backend_pid()
@@ -73,9 +77,9 @@ func checkJournal(ctx context.Context, conn *pgx.Conn) ([]finding, error) {
 }
 
 // checkListeners counts the servers.
-func checkListeners(ctx context.Context, conn *pgx.Conn) ([]finding, error) {
+func checkListeners(ctx context.Context, tx pgx.Tx) ([]finding, error) {
 	var n int
-	if err := conn.QueryRow(ctx, `select count(*) from pg_stat_activity
+	if err := tx.QueryRow(ctx, `select count(*) from pg_stat_activity
 		where application_name = 'pgbell' and datname = current_database() and pid <> pg_backend_pid()`).Scan(&n); err != nil {
 		return nil, err
 	}
@@ -86,17 +90,21 @@ func checkListeners(ctx context.Context, conn *pgx.Conn) ([]finding, error) {
 }
 
 // checkClock compares the database's clock with this machine's.
-func checkClock(ctx context.Context, conn *pgx.Conn) ([]finding, error) {
+func checkClock(ctx context.Context, tx pgx.Tx) ([]finding, error) {
 	before := time.Now()
 	var theirs time.Time
-	if err := conn.QueryRow(ctx, "select clock_timestamp()").Scan(&theirs); err != nil {
+	if err := tx.QueryRow(ctx, "select clock_timestamp()").Scan(&theirs); err != nil {
 		return nil, err
 	}
 	took := time.Since(before)
-	apart := theirs.Sub(before.Add(took / 2)).Abs()
-	if apart > 2*time.Second+took {
-		return []finding{{warning, "clock", fmt.Sprintf("the database's is %v off this machine's: lag metrics are wrong by that, and tokens may end early or late", apart.Round(time.Second)),
-			"timedatectl set-ntp true # on the machine that is wrong"}}, nil
+	return []finding{clockFinding(theirs.Sub(before.Add(took/2)), took)}, nil
+}
+
+// clockFinding looks at how far the clocks are apart, where the answer took a while.
+func clockFinding(apart, took time.Duration) finding {
+	if apart = apart.Abs(); apart > 2*time.Second+took {
+		return finding{warning, "clock", fmt.Sprintf("the database's is %v off this machine's: lag metrics are wrong by that, and tokens may end early or late", apart.Round(time.Second)),
+			"timedatectl set-ntp true # on the machine that is wrong"}
 	}
-	return []finding{{fine, "clock", "agrees with this machine's", ""}}, nil
+	return finding{fine, "clock", "agrees with this machine's", ""}
 }

@@ -193,28 +193,19 @@ func TestDoctorsRoleForServeIsEnough(t *testing.T) {
 	has(t, by, "role", fine, "may do what serve does", "")
 }
 
-// The server's functions are asked by their bare names: a search_path can put others
-// in front, which say what can't be brought about in a test.
 func TestDoctorFindsAFullQueueAndAWrongClock(t *testing.T) {
 	db := migrated(t)
-	exec1(t, db, `create table queue (usage float8); insert into queue values (0.2);
-		create function public.pg_notification_queue_usage() returns float8 language sql as 'select usage from queue';
-		create function public.clock_timestamp() returns timestamptz language sql as $$ select pg_catalog.clock_timestamp() - interval '1 hour' $$`)
-	lied := with(t, db, func(u *url.URL) { u.RawQuery += "&search_path=public,pg_catalog" })
-	by, code := diagnosis(t, lied)
-	has(t, by, "notification queue", warning, "20 % full: a session that listens sits in a transaction", "from pg_stat_activity")
-	has(t, by, "clock", warning, "is 1h0m0s off this machine's", "timedatectl")
-	if code != 0 {
-		t.Errorf("exit %d", code)
+	for used, want := range map[float64]finding{
+		0.2: {warning, "", "20 % full: a session that listens sits in a transaction", "from pg_stat_activity"},
+		0.6: {problem, "", "durable feeds have stopped ringing", "pg_stat_activity"},
+	} {
+		f := queueFinding(used)
+		has(t, map[string]finding{"queue": f}, "queue", want.Level, want.Words, want.Remedy)
+		exec1(t, db, f.Remedy)
 	}
-	exec1(t, db, by["notification queue"].Remedy)
-	exec1(t, db, `update queue set usage = 0.6`)
-	by, code = diagnosis(t, lied)
-	has(t, by, "notification queue", problem, "durable feeds have stopped ringing", "pg_stat_activity")
-	if code != 1 {
-		t.Errorf("exit %d", code)
-	}
-	by, _ = diagnosis(t, db)
+	has(t, map[string]finding{"clock": clockFinding(-time.Hour, time.Second)}, "clock", warning, "is 1h0m0s off this machine's", "timedatectl")
+	has(t, map[string]finding{"clock": clockFinding(time.Hour, time.Second)}, "clock", warning, "is 1h0m0s off this machine's", "timedatectl")
+	by, _ := diagnosis(t, db)
 	has(t, by, "notification queue", fine, "0 % full", "")
 	has(t, by, "clock", fine, "agrees", "")
 }
@@ -255,7 +246,7 @@ func TestDoctorNamesALongTransaction(t *testing.T) {
 		t.Fatal(err)
 	}
 	look := func() finding {
-		all, err := checkJournal(t.Context(), conn)
+		all, err := pinnedCheck(checkJournal)(t.Context(), conn)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,14 +16,14 @@ import (
 const smallTable = 64 << 10
 
 // checkTable looks at what the table of a feed lacks. None of it is wrong.
-func checkTable(ctx context.Context, conn *pgx.Conn, f triggers.Feed) ([]finding, error) {
+func checkTable(ctx context.Context, tx pgx.Tx, f triggers.Feed) ([]finding, error) {
 	var all []finding
-	p, err := triggers.Propose(ctx, conn, f.Table)
+	p, err := triggers.Propose(ctx, tx, f.Table)
 	if err != nil {
 		return nil, err
 	}
 	if len(p.Key) == 0 {
-		remedy, err := keySQL(ctx, conn, f)
+		remedy, err := keySQL(ctx, tx, f)
 		if err != nil {
 			return nil, err
 		}
@@ -39,21 +39,21 @@ func checkTable(ctx context.Context, conn *pgx.Conn, f triggers.Feed) ([]finding
 		}
 		all = append(all, x)
 	}
-	advice, err := indexAdvice(ctx, conn, f, p.Key)
+	advice, err := indexAdvice(ctx, tx, f, p.Key)
 	return append(all, advice...), err
 }
 
 // keySQL gives a table a primary key: by a unique index that could be one, else by
 // its column id, else by a new one.
-func keySQL(ctx context.Context, conn *pgx.Conn, f triggers.Feed) (string, error) {
+func keySQL(ctx context.Context, tx pgx.Tx, f triggers.Feed) (string, error) {
 	var (
 		index string
 		hasID bool
 	)
-	if err := conn.QueryRow(ctx, `select exists (select from pg_attribute a where a.attrelid = to_regclass($1) and a.attname = 'id')`, f.Table).Scan(&hasID); err != nil {
+	if err := tx.QueryRow(ctx, `select exists (select from pg_attribute a where a.attrelid = to_regclass($1) and a.attname = 'id')`, f.Table).Scan(&hasID); err != nil {
 		return "", err
 	}
-	err := conn.QueryRow(ctx, `
+	err := tx.QueryRow(ctx, `
 		select quote_ident(i.relname) from pg_index x join pg_class i on i.oid = x.indexrelid join pg_class c on c.oid = x.indrelid
 		where x.indrelid = to_regclass($1) and c.relkind = 'r' and x.indisunique and x.indisvalid and x.indimmediate and x.indpred is null and x.indexprs is null
 			and not exists (select from unnest(x.indkey::int2[]) k (k) join pg_attribute a on a.attrelid = x.indrelid and a.attnum = k.k and not a.attnotnull)
@@ -74,14 +74,14 @@ func keySQL(ctx context.Context, conn *pgx.Conn, f triggers.Feed) (string, error
 
 // indexAdvice names the columns by which pages will fetch again what they show, and
 // for which there is no index: those of each scope, and those that hold one owner.
-func indexAdvice(ctx context.Context, conn *pgx.Conn, f triggers.Feed, key []string) ([]finding, error) {
+func indexAdvice(ctx context.Context, tx pgx.Tx, f triggers.Feed, key []string) ([]finding, error) {
 	var (
 		size    int64
 		kind    string
 		arrays  []string
 		indexes [][]string
 	)
-	err := conn.QueryRow(ctx, `
+	err := tx.QueryRow(ctx, `
 		with recursive tree (relid) as (
 			select $1::text::regclass::oid union select i.inhrelid from tree t join pg_inherits i on i.inhparent = t.relid
 		)
@@ -91,7 +91,7 @@ func indexAdvice(ctx context.Context, conn *pgx.Conn, f triggers.Feed, key []str
 	if err != nil || size <= smallTable {
 		return nil, err
 	}
-	rows, err := conn.Query(ctx, `
+	rows, err := tx.Query(ctx, `
 		select array(select coalesce(a.attname::text, '') from unnest(x.indkey::int2[]) with ordinality k (k, i)
 			left join pg_attribute a on a.attrelid = x.indrelid and a.attnum = k.k and k.k > 0 where k.i <= x.indnkeyatts order by k.i)
 		from pg_index x where x.indrelid = to_regclass($1) and x.indisvalid and x.indpred is null`, f.Table)

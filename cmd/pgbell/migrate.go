@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path"
 	"text/tabwriter"
 	"time"
@@ -113,35 +112,10 @@ func rollback(ctx context.Context, db *sql.DB) ([]migration, error) {
 	return results([]*goose.MigrationResult{r}, nil)
 }
 
-// statuses asks without creating anything, as goose would in a database without
-// schema pgbell.
 func statuses(ctx context.Context, db *sql.DB) ([]migration, error) {
-	var installed bool
-	if err := db.QueryRowContext(ctx, "select to_regclass($1) is not null", migrations.VersionTable).Scan(&installed); err != nil {
-		return nil, err
-	}
+	all, err := migrations.Status(ctx, db)
 	done := []migration{}
-	if !installed {
-		names, err := fs.Glob(migrations.FS, "*.sql")
-		for _, name := range names {
-			version, _ := goose.NumericComponent(name)
-			done = append(done, migration{Version: version, Name: name, State: string(goose.StatePending)})
-		}
-		return done, err
-	}
-	p, err := migrations.NewProvider(ctx, db)
-	if err != nil {
-		return nil, err
-	}
-	former, err := migrations.IsFormer(ctx, db)
-	if err != nil {
-		return nil, err
-	}
-	all, err := p.Status(ctx)
 	for _, s := range all {
-		if former {
-			s.State, s.AppliedAt = goose.StatePending, time.Time{}
-		}
 		m := migration{Version: s.Source.Version, Name: path.Base(s.Source.Path), State: string(s.State)}
 		if !s.AppliedAt.IsZero() {
 			m.AppliedAt = &s.AppliedAt
@@ -161,6 +135,8 @@ func migrateProblem(conf *pgconn.Config, err error) error {
 	case pgErr.Code == "42501" && pgErr.Hint == "": // insufficient_privilege
 		return plainf(err, "migrate: %s: run it as the role that owns schema pgbell, or, the first time, let the database's owner say: grant create on database %s to %s",
 			pgErr.Message, quoteIdentifier(conf.Database), quoteIdentifier(conf.User))
+	case pgErr.Code == "55P03" && pgErr.Hint == "": // lock_not_available
+		return plainf(err, "migrate: another migration is under way: try again once it is over, or with a longer lock_timeout")
 	}
 	return plainf(err, "migrate: %s", serverWords(pgErr))
 }

@@ -1,11 +1,15 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // migrationJSON is what a user's program would read.
@@ -88,7 +92,7 @@ func TestMigrateWithoutPrivilegeSaysWhichOneIsMissing(t *testing.T) {
 
 	mustRun(t, db, "migrate")
 	r = runOn(t, as(t, db, role, password), "migrate", "down")
-	wantError(t, r, 1, "permission denied", "owns schema pgbell")
+	wantError(t, r, 1, "schema pgbell belongs to postgres: migrate as that role, not as "+role)
 }
 
 // A role that was granted what the error asks for can go on.
@@ -97,4 +101,47 @@ func TestMigrateAsAGrantedRole(t *testing.T) {
 	role := newRole(t, db, "")
 	exec1(t, db, fmt.Sprintf(`do $$ begin execute format('grant create on database %%I to %s', current_database()); end $$`, role))
 	mustRun(t, as(t, db, role, password), "migrate")
+}
+
+// Any role may hold any advisory lock, and none holds up a migration by that.
+func TestMigrateWaitsForNoLockThatAnybodyMayTake(t *testing.T) {
+	db := database(t)
+	conn, err := pgx.Connect(t.Context(), as(t, db, newRole(t, db, ""), password))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	if _, err := conn.Exec(t.Context(), `select pg_advisory_lock(x'706762656c6c2f6d'::bigint)`); err != nil { // pgbell/m
+		t.Fatal(err)
+	}
+	for _, step := range []string{"up", "up", "status", "down"} {
+		mustRun(t, db, "migrate", step)
+	}
+}
+
+// Two migrations take turns, by a lock that needs rights in schema pgbell.
+func TestMigrateWaitsForAnother(t *testing.T) {
+	db := migrated(t)
+	lock := func(db string) (*pgx.Conn, error) {
+		conn, err := pgx.Connect(t.Context(), db)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close(context.Background()) })
+		_, err = conn.Exec(t.Context(), `begin; lock table pgbell.goose_db_version in share row exclusive mode`)
+		return conn, err
+	}
+	if _, err := lock(as(t, db, newRole(t, db, ""), password)); err == nil {
+		t.Error("a stranger holds up migrations")
+	}
+	conn, err := lock(db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	impatient := with(t, db, func(u *url.URL) { u.RawQuery += "&lock_timeout=100" })
+	wantError(t, runOn(t, impatient, "migrate"), 1, "another migration is under way")
+	if _, err := conn.Exec(t.Context(), `rollback`); err != nil {
+		t.Fatal(err)
+	}
+	mustRun(t, impatient, "migrate")
 }

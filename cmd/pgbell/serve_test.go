@@ -377,3 +377,20 @@ func TestHealthcheck(t *testing.T) {
 	ln.Close()
 	wantError(t, runEnv(t, nil, "healthcheck", "--addr", ln.Addr().String()), 1, ln.Addr().String())
 }
+
+// A role whose transactions only read unless they say otherwise listens like any other.
+func TestServeAsARoleThatOnlyReadsByDefault(t *testing.T) {
+	db := migrated(t)
+	exec1(t, db, `create table tasks (id int primary key); select pgbell.attach('tasks', array['tasks'])`)
+	role := newRole(t, db, "select pgbell.grant_listener('$role'); alter role $role set default_transaction_read_only = on")
+	reader := as(t, db, role, password)
+	if by, code := diagnosis(t, reader); code != 0 {
+		t.Errorf("doctor: %+v", by)
+	}
+	_, server := beginServe(t, reader)
+	s := open(t, server, "", "tasks")
+	exec1(t, db, `insert into tasks values (1)`)
+	if event, _ := s.next(); event != "tasks" {
+		t.Errorf("got %q", event)
+	}
+}

@@ -128,7 +128,7 @@ func (f *feedWatch) find(ctx context.Context) (feedsSeen, error) {
 	if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) && pgErr.Code == "42501" { // insufficient_privilege
 		// What the listener does needs no right to their state.
 		if seen.feeds, err = listWithoutState(ctx, conn); err == nil {
-			err = conn.QueryRow(ctx, `select quote_ident(current_user)`).Scan(&seen.role)
+			err = conn.QueryRow(ctx, `select pg_catalog.quote_ident(current_user)`).Scan(&seen.role)
 		}
 	}
 	if err != nil {
@@ -145,7 +145,7 @@ func (f *feedWatch) find(ctx context.Context) (feedsSeen, error) {
 
 // listWithoutState returns the feeds with their state unknown.
 func listWithoutState(ctx context.Context, conn *pgx.Conn) ([]triggers.Feed, error) {
-	rows, err := conn.Query(ctx, `select table_name::text, scopes, audience, not durable from pgbell.feeds order by 1`)
+	rows, err := conn.Query(ctx, `select table_name::pg_catalog.text, scopes, audience, not durable from pgbell.feeds order by 1`)
 	if err != nil {
 		return nil, err
 	}

@@ -1,8 +1,6 @@
 -- Takes the former schema away, and keeps in a setting what functions/ and attach.sql make again.
 -- One transaction with these: writers wait for it, and see the triggers of before or those of after.
 
-set local search_path = pg_catalog, pg_temp;
-
 -- Locks all tables that are about to lose a trigger, or to go. Writers hold theirs until they commit,
 -- and take them in an order of their own: if we held some while we wait for others, Postgres could end
 -- a writer for the deadlock that this is. It looks for one after deadlock_timeout, so that we hold locks

@@ -15,7 +15,8 @@ begin
 end $$;
 
 -- Locks a table for changes to its triggers. To wait longer would make all
--- writers of the table wait behind us.
+-- writers of the table wait behind us. The limit holds on for what else there is to wait for
+-- while they do; whoever calls it puts lock_timeout back in the end.
 create or replace function pgbell.lock_table(tbl regclass, mode text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -27,7 +28,6 @@ begin
         perform set_config('lock_timeout', '5s', true);
     end if;
     execute format('lock table %s in %s mode', tbl, mode);
-    perform set_config('lock_timeout', patience, true);
 exception when lock_not_available then
     raise exception '% is in use: no lock on it within %', pgbell.table_name(tbl), case patience when '0' then '5s' else patience end
         using errcode = 'lock_not_available', hint = 'Try again once the transactions that use it have ended (see pg_locks), or SET lock_timeout to wait longer: its writers then wait, too.';
@@ -150,7 +150,8 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    f pgbell.feed;
+    patience constant text := current_setting('lock_timeout');
+    f        pgbell.feed;
 begin
     for f in select x.* from pgbell.feed x where pgbell.state(x) = 'ok' order by x.id loop
         f.fields := array(select x from pgbell.fields_of(f) x);
@@ -162,6 +163,7 @@ begin
         perform pgbell.make_triggers(f);
         perform pgbell.record(f.definition, pgbell.table_name(f.target), 'attach', array['{"templates":[],"reason":""}',
             (select d.spec::text from pgbell.definition d where d.id = f.definition)]);
+        perform set_config('lock_timeout', patience, true);
         return next pgbell.table_name(f.target);
     end loop;
 end $$;
@@ -189,6 +191,7 @@ declare
     att     record;
     names   text[] := '{}';
     missed  boolean := false; -- those who listen may have missed something, or will
+    patience constant text := current_setting('lock_timeout');
 begin
     select c.* into cls from pg_class c where c.oid = target;
     if tbl is null then
@@ -213,6 +216,8 @@ begin
         raise exception 'must be able to act for %, the owner of schema pgbell', owner
             using errcode = 'insufficient_privilege', hint = format('Attach as %I or as a superuser, or GRANT %1$I TO %I.', owner, current_user);
     end if;
+
+    perform pgbell.must_be_one_owners();
 
     f.target := target;
     f.tbl := tbl;
@@ -281,9 +286,12 @@ begin
 
     perform pgbell.lock_table(target, 'share row exclusive');
 
-    -- The OIDs of dropped tables come again: what is left of those goes first.
-    perform pgbell.remove(x) from pgbell.feed x where not exists (select from pg_class c where c.oid = x.target);
-    delete from pgbell.detached d where not exists (select from pg_class c where c.oid = d.target);
+    -- The OIDs of dropped tables come again: what is left of those goes first, unless another attach is at it.
+    for before in select x.* from pgbell.feed x where not exists (select from pg_class c where c.oid = x.target) for update skip locked loop
+        perform pgbell.remove(before);
+    end loop;
+    delete from pgbell.detached d where d.target in (
+        select d.target from pgbell.detached d where not exists (select from pg_class c where c.oid = d.target) for update skip locked);
     select x.* into before from pgbell.feed x where x.target = attach.target;
     f.known := pgbell.columns_of(target);
     f.fields := array(select x from pgbell.fields_of(f) x);
@@ -310,6 +318,7 @@ begin
         json_build_object('templates', case when missed then before.scopes || f.scopes else '{}' end, 'reason', 'attached again')::text,
         (select d.spec::text from pgbell.definition d where d.id = f.definition)]);
     perform pgbell.ring(tbl, 'attach', null);
+    perform set_config('lock_timeout', patience, true);
 end $$;
 
 create or replace function pgbell.detach(target regclass) returns boolean
@@ -317,7 +326,8 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    f pgbell.feed;
+    patience constant text := current_setting('lock_timeout');
+    f        pgbell.feed;
 begin
     select x.* into f from pgbell.feed x where x.target = detach.target;
     if f.id is null then
@@ -332,5 +342,6 @@ begin
     perform pgbell.record(f.definition, f.tbl, 'detach', array[
         json_build_object('templates', f.scopes, 'reason', 'detached')::text]);
     perform pgbell.ring(f.tbl, 'detach', null);
+    perform set_config('lock_timeout', patience, true);
     return true;
 end $$;

@@ -3,7 +3,7 @@
 
 -- +goose Up
 
-select set_config('search_path', 'pg_catalog, pg_temp', true); -- else a name could be bound to somebody's twin of it
+set local search_path = pg_catalog, pg_temp; -- else a name could be bound to somebody's twin of it
 revoke all on schema pgbell from public;
 grant usage on schema pgbell to public; -- for pgbell.cursor(); all else is closed to all
 

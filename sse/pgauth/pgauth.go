@@ -133,12 +133,14 @@ func (a *Authorizer) ask(ctx context.Context, q question) (bool, error) {
 	return ok != nil && *ok, nil
 }
 
+// findSQL looks the function up by the connection's path of names, as whoever named it
+// meant it, and gives the call by its schema. All else it names by the schema itself.
 const findSQL = `
-select format('select %I.%I($1::text, $2::text)', n.nspname, p.proname),
-	p.prorettype = 'boolean'::regtype and not p.proretset and p.prokind = 'f',
-	has_function_privilege(p.oid, 'execute') and has_schema_privilege(n.oid, 'usage')
-from pg_proc p join pg_namespace n on n.oid = p.pronamespace
-where p.oid = to_regprocedure($1 || '(text,text)')`
+select pg_catalog.format('select %I.%I($1::pg_catalog.text, $2::pg_catalog.text)', n.nspname, p.proname),
+	p.prorettype operator(pg_catalog.=) 'pg_catalog.bool'::pg_catalog.regtype and not p.proretset and p.prokind operator(pg_catalog.=) 'f',
+	pg_catalog.has_function_privilege(p.oid, 'execute') and pg_catalog.has_schema_privilege(n.oid, 'usage')
+from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) p.pronamespace
+where p.oid operator(pg_catalog.=) pg_catalog.to_regprocedure(pg_catalog.concat($1::pg_catalog.text, '(pg_catalog.text,pg_catalog.text)'))`
 
 // query returns the query that asks the function, once it is found.
 func (a *Authorizer) query(ctx context.Context) (string, error) {
