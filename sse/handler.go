@@ -70,7 +70,8 @@ type Config struct {
 }
 
 // Handler serves the routes of this package. Its methods are safe for concurrent
-// use.
+// use. To cut a stream that was not hijacked, ServeHTTP panics with
+// http.ErrAbortHandler, as httputil.ReverseProxy does: middleware must let that pass.
 type Handler struct {
 	bus    *bus.Bus
 	cfg    Config
@@ -172,14 +173,17 @@ func (h *Handler) events(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.ContentLength != 0 {
 		// Over HTTP/1.1 net/http reads a body before the first byte of the answer, for as
-		// long as its client likes, unless the connection is to be closed.
-		w.Header().Set("Connection", "close")
+		// long as its client likes, unless the connection is to be closed. Over HTTP/2 that
+		// would be the end of all other streams on it.
+		if r.ProtoMajor == 1 {
+			w.Header().Set("Connection", "close")
+		}
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(h.cfg.WriteTimeout)) // if it can be
 		h.refuse(w, r, badRequest.problem("A request for a stream has no body."))
 		return
 	}
 	if h.gate.draining() {
-		h.sendAway(w)
+		h.sendAway(w, r)
 		return
 	}
 	if !h.rate.allow(clientAddr(r, h.cfg.TrustedProxies)) {

@@ -84,3 +84,10 @@ func (c *response) Context() context.Context { return c.ctx }
 // Finish leaves the end to the server. Without a deadline the server's last write
 // could wait for ever.
 func (c *response) Finish(by time.Time) { _ = c.rc.SetWriteDeadline(by) }
+
+// Abort has the server end the response without its last chunk or, over HTTP/2, by
+// RST_STREAM.
+func (c *response) Abort(by time.Time) {
+	c.Finish(by)
+	panic(http.ErrAbortHandler)
+}
