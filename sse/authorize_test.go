@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -221,4 +222,30 @@ func TestDisconnectInterruptsTheQuestionWhetherAStreamIsAllowed(t *testing.T) {
 		stuck.Store(true)
 		c.wantClose("disconnected")
 	})
+}
+
+func TestAuthorizeIsToldForWhomItIsAsked(t *testing.T) {
+	asked := make(chan Asker, 10)
+	authorize := func(ctx context.Context, _ Identity, _ string) (bool, error) {
+		asked <- AskerOf(ctx)
+		return true, nil
+	}
+	addr := netip.MustParseAddr
+	for _, test := range []struct {
+		forwarded string
+		trusted   []netip.Prefix
+		want      netip.Addr
+	}{
+		{"", nil, addr("127.0.0.1")},
+		{"", []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, netip.Addr{}}, // the proxy's own says nothing
+		{"2001:db8::7", []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, addr("2001:db8::")},
+	} {
+		w := overTCP(t, settings{Config: Config{Authorize: authorize, TrustedProxies: test.trusted}})
+		w.open("scope=a", "X-Forwarded-For", test.forwarded)
+		for _, live := range []bool{false, true} {
+			if got, want := <-asked, (Asker{test.want, live}); got != want {
+				t.Errorf("asked for %v, want %v", got, want)
+			}
+		}
+	}
 }

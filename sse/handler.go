@@ -52,7 +52,7 @@ type Config struct {
 	MaxStreams        int     // open at once; 0 means 20,000
 	MaxStreamsPerUser int     // open at once, of one user who is not anonymous; 0 means any number
 	NewestWins        bool    // end the user's oldest stream rather than refuse the new one
-	StreamRate        float64 // new streams a second from one address, ten times as many at once; 0 means any number
+	StreamRate        float64 // new streams and questions who is present, a second from one address, ten times as many at once; 0 means any number
 
 	// Hijack has streams over HTTP/1.x take over their connection from net/http, where
 	// the response has http.Hijacker: one costs about 5 kB then, not 30. The handler of

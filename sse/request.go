@@ -3,6 +3,7 @@ package sse
 import (
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 // request is what an admitted request asks for, and for whom.
 type request struct {
 	id      Identity
+	network netip.Addr     // its Asker's
 	scopes  []string       // canonical, none twice
 	since   journal.Cursor // zero: from now on
 	origins []string       // whose changes to leave out
@@ -34,7 +36,9 @@ func (h *Handler) admit(r *http.Request, maxScopes int) (request, *problem) {
 		return request{}, p
 	}
 	req.id = id
-	switch scope, err := h.refuses(r.Context(), id, req.scopes); {
+	asker := h.asker(r)
+	req.network = asker.Network
+	switch scope, err := h.refuses(r.Context(), asker, id, req.scopes); {
 	case err != nil:
 		h.log.Warn("authorization has no answer", "err", err)
 		return request{}, notAuthorized.problem("Whether the scope is allowed can't be told at the moment.")

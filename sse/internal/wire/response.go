@@ -86,8 +86,10 @@ func (c *response) Context() context.Context { return c.ctx }
 func (c *response) Finish(by time.Time) { _ = c.rc.SetWriteDeadline(by) }
 
 // Abort has the server end the response without its last chunk or, over HTTP/2, by
-// RST_STREAM.
+// RST_STREAM, unless the client is gone.
 func (c *response) Abort(by time.Time) {
 	c.Finish(by)
-	panic(http.ErrAbortHandler)
+	if c.ctx.Err() == nil {
+		panic(http.ErrAbortHandler)
+	}
 }
