@@ -1,6 +1,7 @@
 package listener
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -156,6 +157,10 @@ func (s *session) reset(table string, templates []scope.Template, reason string)
 var errDeaf = errors.New("notifications do not arrive: a connection pooler such as PgBouncer or RDS Proxy " +
 	"hands each transaction to another session: connect to Postgres directly, or to the pooler in session mode")
 
+// errUnproven is for a pooler that leaves no room for the second connection.
+var errUnproven = errors.New("can't find out whether notifications arrive: a connection pooler is in between, and the second connection " +
+	"that would tell was refused: connect to Postgres directly, or allow this user one connection more")
+
 // prove finds out whether notifications arrive at all: behind a pooler in
 // transaction mode LISTEN succeeds, and then nothing ever comes. The proof comes
 // from a second connection, while this one is idle: what it sends itself, a pooler
@@ -164,6 +169,13 @@ var errDeaf = errors.New("notifications do not arrive: a connection pooler such 
 func (s *session) prove(ctx context.Context) error {
 	hello := rand.Text()
 	if err := s.greet(ctx, hello); err != nil { // too many connections, or a full notification queue
+		if direct, askErr := s.isDirect(ctx); !direct || askErr != nil {
+			why := err.Error()
+			if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) {
+				why = pgErr.Message
+			}
+			return cmp.Or(askErr, fmt.Errorf("%w: %s", errUnproven, why)) // not that it can't connect
+		}
 		s.log.Warn("can't find out whether notifications arrive", "err", err)
 		return nil
 	}
@@ -196,6 +208,18 @@ func (s *session) greet(ctx context.Context, hello string) error {
 	defer cancel()
 	_, err = conn.Exec(ctx, `select pg_catalog.pg_notify('pgbell', '{"v":1,"hello":"`+hello+`"}')`)
 	return err
+}
+
+// isDirect says whether Postgres itself is at the other end of the connection, which
+// then is heard: poolers make up the process id that they give to their clients.
+func (s *session) isDirect(ctx context.Context) (bool, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.Timeout, errSilent)
+	defer cancel()
+	var pid uint32
+	if err := s.conn.QueryRow(ctx, "select pg_backend_pid()").Scan(&pid); err != nil {
+		return false, because(ctx, "ask for the process id", err)
+	}
+	return pid == s.conn.PgConn().PID(), nil
 }
 
 func (s *session) hears(ctx context.Context, hello string) (bool, error) {

@@ -23,11 +23,12 @@ type proxy struct {
 	listener net.Listener
 	server   string
 	deaf     func(idle bool) bool // whether to withhold one; idle: no statement is being answered
+	made     uint32               // added to the process id that the server gives, as poolers make one up
 	all      sync.WaitGroup
 }
 
 // startProxy makes conf go through a proxy.
-func startProxy(t *testing.T, conf *pgx.ConnConfig, deaf func(idle bool) bool) {
+func startProxy(t *testing.T, conf *pgx.ConnConfig, deaf func(idle bool) bool) *proxy {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -42,6 +43,7 @@ func startProxy(t *testing.T, conf *pgx.ConnConfig, deaf func(idle bool) bool) {
 	})
 	addr := listener.Addr().(*net.TCPAddr)
 	conf.Host, conf.Port, conf.TLSConfig, conf.Fallbacks = "127.0.0.1", uint16(addr.Port), nil, nil
+	return p
 }
 
 func (p *proxy) accept() {
@@ -96,6 +98,8 @@ func (p *proxy) serve(client net.Conn) {
 			idle := !busy
 			mu.Unlock()
 			switch head[0] {
+			case 'K': // BackendKeyData
+				binary.BigEndian.PutUint32(body, binary.BigEndian.Uint32(body)+p.made)
 			case 'A': // NotificationResponse
 				if p.deaf(idle) {
 					continue
@@ -190,6 +194,21 @@ func TestListenerStartsWithoutTheProof(t *testing.T) {
 		w.goesOn(w.subscribe("tasks"))
 		w.stop()
 	})
+}
+
+// A pooler that refuses the second connection has proved nothing.
+func TestPoolerThatRefusesTheProofIsNotBelieved(t *testing.T) {
+	url := example.Database(t)
+	use := bell(t, url, "connection limit 1")
+	w := start(t, url, options{Config: Config{Tick: 50 * time.Millisecond, Timeout: 5 * time.Second}, apart: true, conf: func(conf *pgx.ConnConfig) {
+		use(conf)
+		startProxy(t, conf, func(bool) bool { return true }).made = 1
+	}})
+	w.notReady("can't find out whether notifications arrive", "pooler", "connect to Postgres directly", "too many connections")
+	w.stop()
+	if s := w.l.Stats(); s.Connections > 0 {
+		t.Errorf("stats: %+v", s)
+	}
 }
 
 func TestRoleWithoutRightsIsTold(t *testing.T) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	mathrand "math/rand/v2"
+	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -31,12 +33,40 @@ var (
 // askTimeout is how long the AuthorizeFunc may take for all scopes of a live stream.
 const askTimeout = 5 * time.Second
 
+// Asker is for whom an AuthorizeFunc is asked, for one that can answer few questions at
+// once: see AskerOf.
+type Asker struct {
+	// Network is the client's IPv4 address, or the /64 of its IPv6 address. The zero Addr
+	// says that it isn't known: a trusted proxy didn't tell.
+	Network netip.Addr
+
+	Live bool // its stream is open, and ends if there is no answer
+}
+
+type askerKey struct{}
+
+// AskerOf returns for whom ctx, an AuthorizeFunc's, is: the zero Asker of any other.
+func AskerOf(ctx context.Context) Asker {
+	asker, _ := ctx.Value(askerKey{}).(Asker)
+	return asker
+}
+
+// asker returns for whom r is asked about.
+func (h *Handler) asker(r *http.Request) Asker {
+	addr := clientAddr(r, h.cfg.TrustedProxies)
+	if isIn(h.cfg.TrustedProxies, addr) {
+		return Asker{}
+	}
+	return Asker{Network: network(addr)}
+}
+
 // refuses returns the first of scopes that id may not subscribe to, "" if there is
 // none.
-func (h *Handler) refuses(ctx context.Context, id Identity, scopes []string) (scope string, err error) {
+func (h *Handler) refuses(ctx context.Context, asker Asker, id Identity, scopes []string) (scope string, err error) {
 	if h.cfg.Authorize == nil {
 		return "", nil
 	}
+	ctx = context.WithValue(ctx, askerKey{}, asker)
 	for _, scope := range scopes {
 		ok, err := h.cfg.Authorize(ctx, id, scope)
 		if err != nil || !ok {
@@ -60,7 +90,7 @@ func (s *stream) permitted() error {
 	for first, giveUp := true, s.askAt.Add(s.h.cfg.Recheck); ; first = false {
 		scope, err := "", errUnsure
 		if end := s.call(askTimeout, func(ctx context.Context) {
-			scope, err = s.h.refuses(ctx, s.req.id, s.req.scopes)
+			scope, err = s.h.refuses(ctx, Asker{s.req.network, true}, s.req.id, s.req.scopes)
 		}); end != nil {
 			return end
 		}

@@ -3,7 +3,9 @@ package sse
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -100,7 +102,9 @@ func TestStreamEndsWhenItsScopeIsNoLongerAllowed(t *testing.T) {
 				w.emitEverySecond()
 				for it := c.nextEvent(); it.name != "close"; it = c.nextEvent() {
 				}
-				c.wantEnd()
+				if err := c.wantEnd(); err != io.EOF {
+					t.Errorf("the stream ends with %v, want a complete one", err)
+				}
 			}
 			if took := time.Since(begin); took > 25*time.Second {
 				t.Errorf("quiet %v: ended after %v", quiet, took)
@@ -161,7 +165,7 @@ func TestStreamEndsWhenPermissionCantBeToldForLong(t *testing.T) {
 		begin := time.Now()
 		g.set(false, errors.New("the database is away"))
 		time.AfterFunc(26*time.Second, func() { w.bus.Emit(change("a", 1)) })
-		c.wantEnd() // without a word: it is to come back
+		c.wantCut() // without a word: it is to come back
 		if took := time.Since(begin); took > time.Minute || took < 40*time.Second {
 			t.Errorf("ended after %v", took)
 		}
@@ -191,7 +195,7 @@ func TestReplayStopsWhenItIsNoLongerAllowed(t *testing.T) {
 		n := 0
 		for it := c.nextEvent(); it.name != "close"; it = c.nextEvent() {
 			if n++; n%100 == 0 {
-				time.Sleep(time.Second) // a slow reader
+				time.Sleep(700 * time.Millisecond) // a slow reader, that has read the close frame within its second
 			}
 		}
 		if n > 5000 {
@@ -218,4 +222,30 @@ func TestDisconnectInterruptsTheQuestionWhetherAStreamIsAllowed(t *testing.T) {
 		stuck.Store(true)
 		c.wantClose("disconnected")
 	})
+}
+
+func TestAuthorizeIsToldForWhomItIsAsked(t *testing.T) {
+	asked := make(chan Asker, 10)
+	authorize := func(ctx context.Context, _ Identity, _ string) (bool, error) {
+		asked <- AskerOf(ctx)
+		return true, nil
+	}
+	addr := netip.MustParseAddr
+	for _, test := range []struct {
+		forwarded string
+		trusted   []netip.Prefix
+		want      netip.Addr
+	}{
+		{"", nil, addr("127.0.0.1")},
+		{"", []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, netip.Addr{}}, // the proxy's own says nothing
+		{"2001:db8::7", []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, addr("2001:db8::")},
+	} {
+		w := overTCP(t, settings{Config: Config{Authorize: authorize, TrustedProxies: test.trusted}})
+		w.open("scope=a", "X-Forwarded-For", test.forwarded)
+		for _, live := range []bool{false, true} {
+			if got, want := <-asked, (Asker{test.want, live}); got != want {
+				t.Errorf("asked for %v, want %v", got, want)
+			}
+		}
+	}
 }

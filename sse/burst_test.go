@@ -157,7 +157,7 @@ func TestDrainWritesWhatWaits(t *testing.T) {
 		if got := c.want(id); got.id != cursor(2) {
 			t.Errorf("got %v, want %s", got, cursor(2))
 		}
-		c.wantEnd()
+		c.wantCut()
 		if took := time.Since(begin); took > time.Second {
 			t.Errorf("the stream ended after %v, want 1s at most", took)
 		}

@@ -22,10 +22,12 @@
 // written before it.
 //
 // A stream ends when the client is gone or does not read within the write timeout,
-// and on Drain: the client is to come back. It also ends when the identity expires,
+// and on Drain: the client is to come back, and the response is cut, without its last
+// chunk or, over HTTP/2, by RST_STREAM. It also ends when the identity expires,
 // when one of its scopes is no longer allowed, when the bus closes the subscription,
 // and when its user opens too many others; then its last frame is named close and
-// says why, and what was queued is not written any more. A permission holds for the
+// says why, the response is complete, and what was queued is not written any more. Over
+// HTTP/1.0 nobody can tell a cut response. A permission holds for the
 // recheck time at most: nothing is written while it can't be renewed.
 //
 // # Who blocks
@@ -63,8 +65,9 @@
 //  7. Live: stream.live writes what is queued, and waits in stream.pause. While it waits,
 //     a writer of the wire may call stream.Serve in its place.
 //  8. End: the first error of steps 5 to 7, which stream.over finds, or a write.
-//     stream.finish unsubscribes, writes the close frame where there is no use in coming
-//     back, and ends the response. gate.leave forgets the stream.
+//     stream.finish unsubscribes. Where there is no use in coming back, it writes the
+//     close frame and finishes the response, else it aborts it. gate.leave forgets the
+//     stream.
 //
 // What a stream writes to is its wire, of sse/internal/wire.
 package sse

@@ -22,7 +22,7 @@ func TestDrainEndsStreamsSpreadOverItsTime(t *testing.T) {
 				defer func() { ends <- time.Now() }()
 				for {
 					if _, err := c.next(); err != nil {
-						if err != io.EOF {
+						if !cut(err) {
 							t.Error(err)
 						}
 						return
@@ -72,10 +72,10 @@ func TestDrainTurnsReadinessOffAndSendsNewStreamsAway(t *testing.T) {
 			t.Errorf("healthz: got %s", resp.Status)
 		}
 		resp := w.get("/events?scope=a")
-		body := w.body(resp)
-		if resp.StatusCode != 200 || !resp.Close || resp.Header.Get("Content-Type") != "text/event-stream" ||
+		read, err := io.ReadAll(resp.Body)
+		if body := string(read); !cut(err) || resp.StatusCode != 200 || resp.Close || resp.Header.Get("Content-Type") != "text/event-stream" ||
 			!regexp.MustCompile(`^retry: [2-4]\d{3}\n\n$`).MatchString(body) {
-			t.Errorf("events: got %s, %v, %q, want a stream that says when to come back, by another connection", resp.Status, resp.Header, body)
+			t.Errorf("events: got %s, %v, %q, %v, want a stream that says when to come back, and is cut", resp.Status, resp.Header, body, err)
 		}
 		if asked != 1 {
 			t.Errorf("asked %d times who it is, want once, for the open stream", asked)
@@ -83,7 +83,7 @@ func TestDrainTurnsReadinessOffAndSendsNewStreamsAway(t *testing.T) {
 		// Those that are open go on until their time comes.
 		w.bus.Emit(change("a", 1))
 		c.wantEvent(cursor(1), changeData("a"))
-		c.wantEnd()
+		c.wantCut()
 		<-done
 	})
 }
@@ -104,7 +104,7 @@ func TestDrainWritesTheQueueFirst(t *testing.T) {
 		for range 101 {
 			c.nextEvent()
 		}
-		c.wantEnd()
+		c.wantCut()
 	})
 }
 
@@ -118,7 +118,7 @@ func TestDrainEndsStreamsThatWaitForReady(t *testing.T) {
 		if took := time.Since(begin); took > 10*time.Second {
 			t.Errorf("took %v", took)
 		}
-		c.wantEnd()
+		c.wantCut()
 	})
 }
 
@@ -160,8 +160,9 @@ func TestStreamAdmittedWhileDrainingEndsAtOnce(t *testing.T) {
 			w.h.Drain(0)
 			return Identity{}, nil
 		}}})
-		if resp := w.get("/events?scope=a"); resp.StatusCode != 200 || !strings.HasPrefix(w.body(resp), "retry: ") {
-			t.Errorf("got %s, want a stream that says when to come back", resp.Status)
+		resp := w.get("/events?scope=a")
+		if body, err := io.ReadAll(resp.Body); resp.StatusCode != 200 || !strings.HasPrefix(string(body), "retry: ") || !cut(err) {
+			t.Errorf("got %s, %q, %v, want a stream that says when to come back", resp.Status, body, err)
 		}
 		if got := w.h.Stats().Streams; got != 0 {
 			t.Errorf("%d streams are open", got)

@@ -1,6 +1,9 @@
 package sse
 
 import (
+	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -131,6 +134,42 @@ func TestClientThatLeavesLeavesNothingBehind(t *testing.T) {
 		synctest.Wait()
 		if streams, subs := w.h.Stats().Streams, w.bus.Stats().Subscriptions; streams != 0 || subs != 0 {
 			t.Errorf("got %d streams and %d subscriptions, want none", streams, subs)
+		}
+	})
+}
+
+// Most clients that are no EventSource take a complete response for the end, and a cut
+// one for a reason to come back.
+func TestResponseIsCompleteOnlyAfterTheCloseFrame(t *testing.T) {
+	for _, protocols := range []*http.Protocols{nil, http2Only()} {
+		eachWireInBubble(t, func(t *testing.T) {
+			w := overPipe(t, settings{protocols: protocols, Config: Config{Authenticate: func(r *http.Request) (Identity, error) {
+				return Identity{UserID: r.Header.Get("Who")}, nil
+			}}})
+			alice, bob := w.open("scope=a", "Who", "alice"), w.open("scope=a", "Who", "bob")
+			w.bus.CloseUser("alice")
+			alice.wantClose("disconnected")
+			go w.h.Drain(0)
+			bob.wantCut()
+			w.dial("scope=a").wantCut() // comes too late
+		})
+	}
+}
+
+// A proxy that speaks HTTP/1.0 has no chunks.
+func TestHTTP10StreamIsPlain(t *testing.T) {
+	eachWire(t, func(t *testing.T) {
+		w := overTCP(t, settings{})
+		conn, err := net.Dial("tcp", strings.TrimPrefix(w.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		fmt.Fprint(conn, "GET /events?scope=a HTTP/1.0\r\n\r\n")
+		readUntil(t, conn, "\n\nevent: ready\nid: "+cursor(1)+"\ndata: ")
+		w.h.Drain(0)
+		if rest, err := io.ReadAll(conn); err != nil || strings.Contains(string(rest), "\r\n") {
+			t.Errorf("got %q, %v", rest, err)
 		}
 	})
 }

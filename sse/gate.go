@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/pgbell/pgbell/sse/internal/wire"
 )
 
 // errReplaced ends the oldest stream of a user who has opened too many.
@@ -126,19 +128,27 @@ func (g *gate) count() int {
 	return len(g.open)
 }
 
-// sendAway answers with a stream that ends at once, after it said when to come
+// sendAway answers with a stream that is cut at once, after it said when to come
 // back. A refusal would be final: an EventSource gives up for good on any status
-// but 200 (WHATWG HTML, 9.2.3). The connection is closed, so that the next try can
-// reach another server.
-func (h *Handler) sendAway(w http.ResponseWriter) {
+// but 200 (WHATWG HTML, 9.2.3). The connection is closed, that of HTTP/2 too, so that the
+// next try can reach another server.
+func (h *Handler) sendAway(w http.ResponseWriter, r *http.Request) {
 	for name, value := range streamHeaders {
 		w.Header().Set(name, value)
 	}
-	w.Header().Set("Connection", "close")
+	if r.ProtoMajor > 1 {
+		w.Header().Set("Connection", "close") // GOAWAY
+	}
+	by := time.Now().Add(h.cfg.WriteTimeout)
+	to, _ := wire.New(w, r, nil)
+	defer to.Abort(by)
+	if to.Open(w, r, by) != nil {
+		return
+	}
 	b := takeFrames()
 	defer b.free()
 	b.retry(retryAfter())
-	w.Write(b.bytes()) //nolint:errcheck // the client's loss
+	_ = to.Write(b.bytes(), by) // the client's loss
 }
 
 // Drain ends the streams, each at a random time within d, so that their clients do

@@ -52,7 +52,7 @@ type Config struct {
 	MaxStreams        int     // open at once; 0 means 20,000
 	MaxStreamsPerUser int     // open at once, of one user who is not anonymous; 0 means any number
 	NewestWins        bool    // end the user's oldest stream rather than refuse the new one
-	StreamRate        float64 // new streams a second from one address, ten times as many at once; 0 means any number
+	StreamRate        float64 // new streams and questions who is present, a second from one address, ten times as many at once; 0 means any number
 
 	// Hijack has streams over HTTP/1.x take over their connection from net/http, where
 	// the response has http.Hijacker: one costs about 5 kB then, not 30. The handler of
@@ -70,7 +70,8 @@ type Config struct {
 }
 
 // Handler serves the routes of this package. Its methods are safe for concurrent
-// use.
+// use. To cut a stream that was not hijacked, ServeHTTP panics with
+// http.ErrAbortHandler, as httputil.ReverseProxy does: middleware must let that pass.
 type Handler struct {
 	bus    *bus.Bus
 	cfg    Config
@@ -172,14 +173,17 @@ func (h *Handler) events(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.ContentLength != 0 {
 		// Over HTTP/1.1 net/http reads a body before the first byte of the answer, for as
-		// long as its client likes, unless the connection is to be closed.
-		w.Header().Set("Connection", "close")
+		// long as its client likes, unless the connection is to be closed. Over HTTP/2 that
+		// would be the end of all other streams on it.
+		if r.ProtoMajor == 1 {
+			w.Header().Set("Connection", "close")
+		}
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(h.cfg.WriteTimeout)) // if it can be
 		h.refuse(w, r, badRequest.problem("A request for a stream has no body."))
 		return
 	}
 	if h.gate.draining() {
-		h.sendAway(w)
+		h.sendAway(w, r)
 		return
 	}
 	if !h.rate.allow(clientAddr(r, h.cfg.TrustedProxies)) {

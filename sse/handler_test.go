@@ -61,6 +61,8 @@ func TestRefusalsAreProblemDocuments(t *testing.T) {
 		{"empty since", "GET", "/events?scope=a&since=", nil, 400, "bad-cursor", "", nil},
 		{"two since", "GET", "/events?scope=a&since=" + cursor(1) + "&since=" + cursor(2), nil, 400, "bad-cursor", "", nil},
 		{"malformed last id", "GET", "/events?scope=a&since=" + cursor(1), []string{"Last-Event-ID", "1"}, 400, "bad-cursor", "", nil},
+		{"malformed last id in the address", "GET", "/events?scope=a&since=" + cursor(1) + "&lastEventId=1", nil, 400, "bad-cursor", "", nil},
+		{"two last ids in the address", "GET", "/events?scope=a&lastEventId=" + cursor(1) + "&lastEventId=" + cursor(2), nil, 400, "bad-cursor", "", nil},
 		{"no credentials", "GET", "/events?scope=a", []string{"Who", ""}, 401, "bad-credentials", "",
 			map[string]string{"WWW-Authenticate": `Bearer realm="pgbell"`}},
 		{"expired", "GET", "/events?scope=a", []string{"Who", "expired"}, 401, "bad-credentials", "", nil},

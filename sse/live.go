@@ -1,7 +1,6 @@
 package sse
 
 import (
-	"bytes"
 	"slices"
 	"time"
 
@@ -63,7 +62,7 @@ func (s *stream) Serve(t wire.Turn) (l wire.Outcome) {
 	switch {
 	case s.cause.Load() != nil, s.sub.Ended(), s.req.id.expired(now), s.h.gate.draining(), s.beat, s.stopping, !s.stopAt.IsZero(),
 		s.h.cfg.Authorize != nil && !now.Before(s.askAt),
-		len(s.held) > 0, s.seam.seen != nil, len(s.unsent) > 0:
+		len(s.held) > 0, s.seam.seen != nil, s.unsent:
 		return wire.HandBack
 	}
 	b := takeFrames()
@@ -74,8 +73,8 @@ func (s *stream) Serve(t wire.Turn) (l wire.Outcome) {
 		panic(err)
 	}
 	if !b.empty() {
-		if n := t.Send(b.bytes()); n < len(b.bytes()) {
-			s.unsent, s.unsentEvents = bytes.Clone(b.bytes()[n:]), b.events
+		if !t.Send(b.bytes()) {
+			s.unsent, s.unsentEvents = true, b.events
 			return wire.HandBack
 		}
 	}

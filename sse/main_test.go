@@ -2,6 +2,7 @@ package sse
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -246,28 +247,44 @@ func (c *client) nextEvent() item {
 	}
 }
 
+// wantCut reads on to where the stream is cut, with no event before: the client is to
+// come back.
+func (c *client) wantCut() {
+	c.t.Helper()
+	if err := c.wantEnd(); !cut(err) {
+		c.t.Fatalf("the stream ends with %v, want it cut", err)
+	}
+}
+
+// cut says whether err, of a read, is that of a response that was not complete.
+func cut(err error) bool {
+	return errors.Is(err, io.ErrUnexpectedEOF) || err != nil && strings.Contains(err.Error(), "INTERNAL_ERROR; received from peer")
+}
+
 // wantEnd reads on to the end of the stream, where no event may come before.
-func (c *client) wantEnd() {
+func (c *client) wantEnd() error {
 	c.t.Helper()
 	for {
 		it, err := c.next()
-		if err == io.EOF {
-			return
+		if err != nil {
+			return err
 		}
-		if err != nil || it.kind == event {
-			c.t.Fatalf("got %v, %v, want the end of the stream", it, err)
+		if it.kind == event {
+			c.t.Fatalf("got %v, want the end of the stream", it)
 		}
 	}
 }
 
 // wantClose reads on to the stream's end, of which its client is told why, with no
-// event before.
+// event before: the response is complete.
 func (c *client) wantClose(reason string) {
 	c.t.Helper()
 	if it := c.nextEvent(); it.name != "close" || it.data != `{"reason":"`+reason+`"}` {
 		c.t.Fatalf("got %v, want the close frame, %s", it, reason)
 	}
-	c.wantEnd()
+	if err := c.wantEnd(); err != io.EOF {
+		c.t.Fatalf("the stream ends with %v, want a complete one", err)
+	}
 }
 
 // cursor is one that covers the transactions below n.

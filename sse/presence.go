@@ -14,6 +14,10 @@ func (h *Handler) presence(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, r, methodNotAllowed.problem("Only GET asks who is present."))
 		return
 	}
+	if !h.rate.allow(clientAddr(r, h.cfg.TrustedProxies)) {
+		h.refuse(w, r, tooFast.problem("Too many requests from your address."))
+		return
+	}
 	req, p := h.admit(r, 1)
 	if p != nil {
 		h.refuse(w, r, p)

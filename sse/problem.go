@@ -33,7 +33,7 @@ var (
 	notAuthorized    = &refusal{"authorization-unavailable", "Can't tell whether the scope is allowed", http.StatusServiceUnavailable, retrySoon}
 	tooManyStreams   = &refusal{"too-many-streams", "Too many streams", http.StatusServiceUnavailable, retrySoon}
 	tooManyOfUser    = &refusal{"too-many-streams-of-user", "Too many streams of one user", http.StatusTooManyRequests, retrySoon}
-	tooFast          = &refusal{"too-fast", "Too many new streams", http.StatusTooManyRequests, retrySoon}
+	tooFast          = &refusal{"too-fast", "Too many requests", http.StatusTooManyRequests, retrySoon}
 	cannotStream     = &refusal{"cannot-stream", "Can't stream", http.StatusInternalServerError, nil}
 
 	allRefusals = []*refusal{

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// rate lets each address open so many streams a second, and ten times as many at
-// once: a token bucket for each.
+// rate lets each address ask so many times a second, and ten times as often at once: a
+// token bucket for each.
 type rate struct {
 	perSecond float64 // 0: no limit
 
@@ -29,9 +29,7 @@ func (r *rate) allow(addr netip.Addr) bool {
 	if r.perSecond == 0 {
 		return true
 	}
-	if addr.Is6() { // a client that has one such address has 2^64
-		addr = netip.PrefixFrom(addr, 64).Masked().Addr()
-	}
+	addr = network(addr)
 	most := max(1, 10*r.perSecond)
 	now := time.Now()
 	r.mu.Lock()
@@ -58,6 +56,14 @@ func (r *rate) allow(addr netip.Addr) bool {
 	}
 	r.buckets[addr] = b
 	return allowed
+}
+
+// network returns the addresses that a client has who has addr: of IPv6 that is 2^64.
+func network(addr netip.Addr) netip.Addr {
+	if addr.Is6() {
+		return netip.PrefixFrom(addr, 64).Masked().Addr()
+	}
+	return addr
 }
 
 // clientAddr returns the client's address: the peer's or, if the peer is a proxy in

@@ -3,6 +3,7 @@ package sse
 import (
 	"net/http"
 	"net/netip"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -75,4 +76,17 @@ func TestStreamsOpenedTooFastAreRefused(t *testing.T) {
 			t.Errorf("got %s, Retry-After %q", resp.Status, resp.Header.Get("Retry-After"))
 		}
 	})
+}
+
+func TestRateCountsQuestionsWhoIsPresent(t *testing.T) {
+	w := overTCP(t, settings{Config: Config{StreamRate: 0.2}}) // two at once
+	w.open("scope=a")
+	if resp := w.get("/presence?scope=a"); resp.StatusCode != http.StatusOK {
+		t.Errorf("presence: %s", resp.Status)
+	}
+	for _, path := range []string{"/presence?scope=a", "/events?scope=a"} {
+		if resp := w.get(path); resp.StatusCode != http.StatusTooManyRequests || !strings.Contains(w.body(resp), ":too-fast") {
+			t.Errorf("%s: %s, want too fast", path, resp.Status)
+		}
+	}
 }

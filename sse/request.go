@@ -3,6 +3,7 @@ package sse
 import (
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 // request is what an admitted request asks for, and for whom.
 type request struct {
 	id      Identity
+	network netip.Addr     // its Asker's
 	scopes  []string       // canonical, none twice
 	since   journal.Cursor // zero: from now on
 	origins []string       // whose changes to leave out
@@ -34,7 +36,9 @@ func (h *Handler) admit(r *http.Request, maxScopes int) (request, *problem) {
 		return request{}, p
 	}
 	req.id = id
-	switch scope, err := h.refuses(r.Context(), id, req.scopes); {
+	asker := h.asker(r)
+	req.network = asker.Network
+	switch scope, err := h.refuses(r.Context(), asker, id, req.scopes); {
 	case err != nil:
 		h.log.Warn("authorization has no answer", "err", err)
 		return request{}, notAuthorized.problem("Whether the scope is allowed can't be told at the moment.")
@@ -59,7 +63,7 @@ func readRequest(r *http.Request, maxScopes int) (request, *problem) {
 	if req.scopes, p = readScopes(query["scope"], maxScopes); p != nil {
 		return request{}, p
 	}
-	if req.since, p = readCursor(r.Header.Get("Last-Event-ID"), query["since"]); p != nil {
+	if req.since, p = readCursor(r.Header.Get("Last-Event-ID"), query); p != nil {
 		return request{}, p
 	}
 	for _, origin := range query["origin"] {
@@ -122,18 +126,30 @@ func readScopes(asked []string, limit int) ([]string, *problem) {
 	return scopes, nil
 }
 
-// readCursor reads from where to resume. The header wins over the parameter: a
-// browser sends it when it comes back, to the address it had at first.
-func readCursor(lastEventID string, since []string) (journal.Cursor, *problem) {
-	switch {
-	case lastEventID != "":
-		since = []string{lastEventID}
-	case len(since) == 0:
-		return journal.Cursor{}, nil
-	case len(since) > 1:
-		return journal.Cursor{}, badCursor.problem("There is more than one since=.")
+// sinceNames are the parameters that say from where to resume, the first that does
+// before the others: polyfills of EventSource, which can't send the header to other
+// origins, add one of the first two, and leave the since that the address had at first.
+var sinceNames = []string{"Last-Event-ID", "lastEventId", "since"}
+
+// readCursor reads from where to resume. The header wins over the parameters: a browser
+// sends it when it comes back, to the address it had at first.
+func readCursor(lastEventID string, query url.Values) (journal.Cursor, *problem) {
+	given := lastEventID != ""
+	for _, name := range sinceNames {
+		values := query[name]
+		switch {
+		case given || len(values) == 0:
+			continue
+		case len(values) > 1:
+			return journal.Cursor{}, badCursor.problem(fmt.Sprintf("There is more than one %s=.", name))
+		}
+		lastEventID = values[0]
+		given = lastEventID != "" || name == "since" // a polyfill that has no last id yet sends an empty one
 	}
-	cursor, err := journal.ParseCursor(since[0])
+	if !given {
+		return journal.Cursor{}, nil
+	}
+	cursor, err := journal.ParseCursor(lastEventID)
 	if err != nil {
 		return journal.Cursor{}, badCursor.problem(
 			"The text to resume from is not a cursor. It comes from the id of a frame or from pgbell.cursor(), unchanged.")

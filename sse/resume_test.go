@@ -113,6 +113,34 @@ func TestStreamThatBeginsInTheMiddleOfABatchGetsAllOfIt(t *testing.T) {
 	})
 }
 
+// A polyfill of EventSource adds its last id to the address it had at first.
+func TestLastIDInTheAddressResumesAsTheHeaderDoes(t *testing.T) {
+	for _, test := range []struct {
+		query, header string
+		want          uint64
+	}{
+		{"lastEventId=" + cursor(8), "", 8},
+		{"Last-Event-ID=" + cursor(8), "", 8},
+		{"since=" + cursor(6) + "&lastEventId=" + cursor(8), "", 8},
+		{"since=" + cursor(6) + "&Last-Event-ID=" + cursor(8) + "&lastEventId=" + cursor(7), "", 8},
+		{"lastEventId=" + cursor(7) + "&since=" + cursor(6), cursor(8), 8},
+		{"lastEventId=&since=" + cursor(6), "", 6}, // it has none yet
+		{"Last-Event-ID=&lastEventId=", "", 9},     // from now on
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := overPipe(t, settings{Config: Config{Replay: replay(journal.Replay{})}})
+			w.bus.Advance(cursor(9))
+			var header []string
+			if test.header != "" {
+				header = []string{"Last-Event-ID", test.header}
+			}
+			if c := w.open("scope=a&"+test.query, header...); c.lastEventID != cursor(test.want) {
+				t.Errorf("%s, header %q: resumes at %s, want %s", test.query, test.header, c.lastEventID, cursor(test.want))
+			}
+		})
+	}
+}
+
 // A page's own query may have seen more than the listener has.
 func TestSinceAheadOfTheListenerIsKept(t *testing.T) {
 	eachWireInBubble(t, func(t *testing.T) {

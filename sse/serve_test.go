@@ -18,7 +18,7 @@ import (
 // writes them: a writer, or the stream that is handed the rest of one.
 func TestFramesComeWholeAndInOrderWhoeverWritesThem(t *testing.T) {
 	const events = 2000
-	w := overSocket(t, settings{queue: events, Config: Config{Heartbeat: 2 * time.Millisecond}})
+	w := overSocket(t, settings{queue: events, Config: Config{Heartbeat: 2 * time.Millisecond, WriteTimeout: time.Hour}})
 	large := json.RawMessage(`{"x":"` + strings.Repeat("x", 20_000) + `"}`)
 	var readers sync.WaitGroup
 	for range 6 {
@@ -102,7 +102,7 @@ func TestPanicOfATurnEndsItsStream(t *testing.T) {
 		return w.h.encodeShared(e)
 	}
 	w.bus.Emit(change("a", 1))
-	c.wantEnd()
+	c.wantCut()
 	w.bus.Emit(change("b", 1))
 	other.wantEvent(cursor(1), changeData("b"))
 }

@@ -53,8 +53,8 @@ type stream struct {
 
 	held         []*bus.Delivery // taken from sub, to be written first
 	seam         seam
-	unsent       []byte // what a writer had no room for: goes before all else
-	unsentEvents int    // frames that end in it
+	unsent       bool // a writer had no room for all: the rest is with the wire
+	unsentEvents int  // frames that end in it
 
 	lastID string // the client's last id once burst is written; "" if the stream gave it none
 	burst  *burst // nil if the client did not ask for any
@@ -84,7 +84,7 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, req request) *p
 		return full
 	}
 	if !in {
-		h.sendAway(w)
+		h.sendAway(w, r)
 		return nil
 	}
 	now := time.Now()
@@ -182,30 +182,36 @@ func (s *stream) survive(end *error, p any) {
 	}
 }
 
-// finish writes the stream's end.
+// finish writes the stream's end. The response is complete only if the client was told
+// that there is no use in coming back: else it is cut, for most clients that are no
+// EventSource take a complete one for the end.
 func (s *stream) finish(end error) {
 	defer s.h.gate.leave(s)
 	s.sub.Close() // before what may take long
-	if reason, ok := final(end); ok {
-		s.close(reason)
-	}
-	s.wire.Finish(time.Now().Add(s.h.cfg.WriteTimeout))
 	if end == errSlow {
 		s.h.cut.Add(1)
 		s.h.log.Warn("slow client cut", "session", s.session, "after", s.h.cfg.WriteTimeout)
-		return
+	} else {
+		s.h.log.Debug("stream ended", "session", s.session, "reason", end)
 	}
-	s.h.log.Debug("stream ended", "session", s.session, "reason", end)
+	reason, ok := final(end)
+	ok = ok && s.close(reason) == nil
+	by := time.Now().Add(s.h.cfg.WriteTimeout)
+	if ok {
+		s.wire.Finish(by)
+	} else {
+		s.wire.Abort(by)
+	}
 }
 
 // close tells the client why the stream ends, if the client reads.
-func (s *stream) close(reason string) {
+func (s *stream) close(reason string) error {
 	b := takeFrames()
 	defer b.free()
 	if err := b.close(reason); err != nil { // a string: it can't
 		panic(err)
 	}
-	_ = s.wire.Write(b.bytes(), time.Now().Add(time.Second))
+	return s.wire.Write(b.bytes(), time.Now().Add(time.Second))
 }
 
 // write writes b, if there is anything in it, and empties it. The client has until
@@ -221,12 +227,11 @@ func (s *stream) write(b *frames) error {
 
 // writeUnsent writes what a writer had no room for: it may be the rest of a frame.
 func (s *stream) writeUnsent() error {
-	if len(s.unsent) == 0 {
+	if !s.unsent {
 		return nil
 	}
-	b, events := s.unsent, s.unsentEvents
-	s.unsent, s.unsentEvents = nil, 0
-	return s.writeBytes(b, events)
+	s.unsent = false
+	return s.writeBytes(nil, s.unsentEvents)
 }
 
 func (s *stream) writeBytes(b []byte, events int) error {

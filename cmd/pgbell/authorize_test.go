@@ -1,10 +1,15 @@
 package main
 
 import (
+	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // status is that of GET /events for user.
@@ -76,4 +81,50 @@ func TestServeLimitsStreams(t *testing.T) {
 	for _, args := range []string{"--max-connections 0", "--max-scopes 0", "--max-replay -1", "--max-rate -1", "--max-rate NaN", "--max-connections-per-user -1", "--newest-wins", "--max-rate x"} {
 		wantError(t, runOn(t, db, append([]string{"serve"}, strings.Fields(args)...)...), 2, strings.Fields(args)[0])
 	}
+}
+
+// One client asks much, each time another thing, and keeps its own questions waiting.
+func TestWhoAsksMuchStarvesNobody(t *testing.T) {
+	const many = 200 // 0.15s each: with four connections the last waits for longer than the 5s of a question
+	db := migrated(t)
+	exec1(t, db, `create table asked (who text);
+		create function slow(user_id text, scope text) returns boolean language plpgsql as
+			$$ begin insert into asked values (user_id); perform pg_sleep(0.15); return true; end $$`)
+	p, server := beginServe(t, db, "--auth", "header", "--authorize-sql", "slow")
+	ctx, cancel := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel()
+	for i := range many {
+		all.Go(func() {
+			for n := 0; ctx.Err() == nil; n++ {
+				url := fmt.Sprintf("%s/presence?scope=x:%d:%d", server, i, n)
+				req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				req.Header.Set("X-Forwarded-User", "mallory")
+				if resp, err := http.DefaultClient.Do(req); err == nil {
+					resp.Body.Close()
+				}
+			}
+		})
+	}
+	conn, err := pgx.Connect(ctx, db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	for n := 0; n < 10; { // it is busy
+		if err := conn.QueryRow(ctx, `select count(*) from asked`).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 10 {
+		if code := status(t, server, fmt.Sprintf("user%d", i), "project:7"); code != http.StatusOK {
+			t.Errorf("a new stream of another user: status %d", code)
+		}
+	}
+	p.waitLog(t, "too many questions") // mallory's own
 }

@@ -79,7 +79,7 @@ func completeTables(query string) cli.ShellCompleteFunc {
 			return
 		}
 		conf.OnNotice = nil
-		conn, err := pgx.ConnectConfig(ctx, conf)
+		conn, err := pgx.ConnectConfig(ctx, unprepared(conf))
 		if err != nil {
 			return
 		}

@@ -38,14 +38,18 @@ func crossOrigin(values []string) (func(http.Handler) http.Handler, error) {
 	if all && len(origins) > 1 {
 		return nil, usagef("--cors-origin * stands alone: it is every origin, so leave out the others, or leave out *")
 	}
-	policy := cors.New(cors.Options{
-		AllowedOrigins:   origins,
-		AllowCredentials: !all,
-		AllowedMethods:   []string{http.MethodGet},
-		AllowedHeaders:   []string{"Authorization", "Last-Event-ID"},
-		ExposedHeaders:   []string{"Retry-After"},
-		MaxAge:           preflightAge,
-	})
+	options := cors.Options{
+		AllowedOrigins: origins,
+		AllowedMethods: []string{http.MethodGet},
+		AllowedHeaders: []string{"Authorization", "Last-Event-ID"},
+		ExposedHeaders: []string{"Retry-After"},
+		MaxAge:         preflightAge,
+	}
+	if !all { // AllowedOrigins would fold case
+		options.AllowCredentials = true
+		options.AllowOriginFunc = func(origin string) bool { return slices.Contains(origins, origin) }
+	}
+	policy := cors.New(options)
 	return func(next http.Handler) http.Handler {
 		shared := policy.Handler(next)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

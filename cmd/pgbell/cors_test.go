@@ -104,6 +104,7 @@ func TestPagesOfListedOriginsMayRead(t *testing.T) {
 		"null":                       {"GET", server + "/events?scope=a", "null", nil, 200, none},
 		"longer name":                {"GET", server + "/events?scope=a", page + ".evil.example", nil, 200, none},
 		"other port":                 {"GET", server + "/events?scope=a", page + ":8443", nil, 200, none},
+		"other case":                 {"GET", server + "/events?scope=a", "https://App.example.com", nil, 200, none},
 		"other scheme":               {"GET", server + "/events?scope=a", "http://app.example.com", nil, 200, none},
 		"metrics":                    {"GET", server + "/metrics", page, nil, 200, none},
 		"health":                     {"GET", server + "/healthz", page, nil, 200, none},

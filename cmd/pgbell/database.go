@@ -48,7 +48,14 @@ func connect(ctx context.Context, c *cli.Command) (*pgx.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return pgx.ConnectConfig(ctx, conf)
+	return pgx.ConnectConfig(ctx, unprepared(conf))
+}
+
+// unprepared returns conf for connections that leave no prepared statements behind: a
+// pooler in transaction mode would give them to somebody else's next.
+func unprepared(conf *pgx.ConnConfig) *pgx.ConnConfig {
+	conf.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+	return conf
 }
 
 // pinned has do read in a transaction in which bare names are the system's alone: what

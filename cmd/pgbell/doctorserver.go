@@ -240,6 +240,7 @@ func checkNotifications(ctx context.Context, conn *pgx.Conn) ([]finding, error) 
 	if _, err := conn.Exec(ctx, "listen "+channel); err != nil {
 		return nil, err
 	}
+	defer func() { _, _ = conn.Exec(ctx, "unlisten "+channel) }() // behind a pooler the session is somebody else's next
 	conf := conn.Config()
 	conf.OnNotification = nil // conn's own: it would take what comes here for what comes there
 	other, err := pgx.ConnectConfig(ctx, conf)
@@ -260,8 +261,7 @@ func checkNotifications(ctx context.Context, conn *pgx.Conn) ([]finding, error) 
 		return []finding{{problem, "notifications", "do not arrive: there is a pooler in between that hands each transaction to another session",
 			"connect to Postgres directly" + behindPooler(ctx, conn) + ", or to the pooler in session mode"}}, nil
 	}
-	_, err = conn.Exec(ctx, "unlisten "+channel)
-	return []finding{{fine, "notifications", "arrive", ""}}, err
+	return []finding{{fine, "notifications", "arrive", ""}}, nil
 }
 
 // behindPooler says where the server is, as it sees itself.

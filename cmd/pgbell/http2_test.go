@@ -45,8 +45,8 @@ func TestManyStreamsShareAnHTTP2Connection(t *testing.T) {
 		t.Errorf("exit %d, want 0", code)
 	}
 	for i, s := range streams {
-		if event, data := s.next(); event != "" || s.body.Err() != nil {
-			t.Fatalf("stream %d goes on with %q %s, %v, want a clean end", i, event, data, s.body.Err())
+		if event, data := s.next(); event != "" || s.body.Err() == nil {
+			t.Fatalf("stream %d goes on with %q %s, %v, want it cut", i, event, data, s.body.Err())
 		}
 	}
 }
@@ -55,12 +55,14 @@ func TestManyStreamsShareAnHTTP2Connection(t *testing.T) {
 const (
 	frameData         = 0x0
 	frameHeaders      = 0x1
+	frameReset        = 0x3
 	frameSettings     = 0x4
 	frameGoAway       = 0x7
 	frameWindowUpdate = 0x8
 
-	endStream = 0x1
-	endAll    = 0x5 // of the stream and of its headers
+	endStream  = 0x1
+	endHeaders = 0x4
+	endAll     = 0x5 // of the stream and of its headers
 )
 
 // http2Conn speaks just enough HTTP/2 to open streams and to see what ends them.
@@ -133,7 +135,10 @@ func TestDrainEndsHTTP2StreamsAndSaysGoodbye(t *testing.T) {
 			if err != nil {
 				break
 			}
-			ended = ended || kind == frameData && flags&endStream != 0
+			ended = ended || kind == frameReset
+			if kind == frameData && flags&endStream != 0 {
+				t.Error("the stream is complete: its client would not come back")
+			}
 			// The code: 0 is no error.
 			goodbye = goodbye || kind == frameGoAway && payload[4:8] == "\x00\x00\x00\x00"
 		}
@@ -144,6 +149,37 @@ func TestDrainEndsHTTP2StreamsAndSaysGoodbye(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// A GET with a body is refused, and the other streams of its connection go on.
+func TestHTTP2BodyOfAGETEndsItsStreamAlone(t *testing.T) {
+	for _, own := range []bool{false, true} { // true as in a server of one's own
+		inFakeTime(t, func(t *testing.T, s *fake) {
+			if own {
+				s.web.Handler = s.handler
+			}
+			c := openHTTP2(t, s.dial())
+			defer c.Close()
+			until := func(text string) {
+				t.Helper()
+				for {
+					kind, _, payload, err := c.next()
+					if kind == frameGoAway || err != nil {
+						t.Fatalf("waiting for %q: GOAWAY, or %v", text, err)
+					}
+					if kind == frameData && strings.Contains(payload, text) {
+						return
+					}
+				}
+			}
+			until("event: ready")
+			const path = "/events?scope=a"
+			go c.send(frameHeaders, endHeaders, 3, "\x82\x86\x01\x01x\x04"+string(rune(len(path)))+path)
+			until("bad-request")
+			s.bus.Emit(bus.ChangeEvent{Scope: "a", Op: bus.OpPublish, Cursor: "1-1:1:"})
+			until("publish")
+		})
+	}
 }
 
 func TestHTTP2ConnectionThatIsNotReadIsClosed(t *testing.T) {

@@ -13,7 +13,7 @@ func limitFlags() []cli.Flag {
 		intFlag("max-connections", 20_000, "streams open at once"),
 		intFlag("max-connections-per-user", 0, "streams open at once of one user; 0 is any number"),
 		boolFlag("newest-wins", false, "end a user's oldest stream rather than refuse the new one"),
-		floatFlag("max-rate", 0, "new streams a second from one address, ten times as many at once; 0 is any number"),
+		floatFlag("max-rate", 0, "new streams and questions who is present, a second from one address, ten times as many at once; 0 is any number"),
 		intFlag("max-scopes", 100, "scopes of one stream"),
 		intFlag("max-replay", 10_000, "events that one who comes back is sent; more become a reset"),
 	}

@@ -49,10 +49,15 @@ func migrate(ctx context.Context, c *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	db := stdlib.OpenDB(*conf)
+	db := stdlib.OpenDB(*unprepared(conf))
 	defer db.Close()
 	if err := db.PingContext(ctx); err != nil {
 		return err
+	}
+	if step != "status" {
+		if err := refusePooled(ctx, conf); err != nil {
+			return err
+		}
 	}
 	var done []migration
 	switch step {

@@ -16,7 +16,7 @@ func printJSON(w io.Writer, v any) error {
 }
 
 // newLogger logs text to a terminal and JSON to anything else, errors in the
-// words of describe.
+// words of describe, and few of one kind: see fewRecords.
 func newLogger(w io.Writer, level slog.Level) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if err, ok := a.Value.Any().(error); ok {
@@ -26,8 +26,8 @@ func newLogger(w io.Writer, level slog.Level) *slog.Logger {
 	}}
 	if f, ok := w.(*os.File); ok {
 		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-			return slog.New(slog.NewTextHandler(w, options))
+			return slog.New(limitRecords(slog.NewTextHandler(w, options)))
 		}
 	}
-	return slog.New(slog.NewJSONHandler(w, options))
+	return slog.New(limitRecords(slog.NewJSONHandler(w, options)))
 }

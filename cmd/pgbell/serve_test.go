@@ -341,8 +341,8 @@ func TestServeDrainsOnTheFirstSignalAndEndsOnTheSecond(t *testing.T) {
 	if code := p.end(t, syscall.SIGTERM); code != 0 {
 		t.Errorf("exit %d after SIGTERM, want 0", code)
 	}
-	if event, data := s.next(); event != "" || s.body.Err() != nil {
-		t.Errorf("the stream goes on with %q %s, %v, want a clean end", event, data, s.body.Err())
+	if event, data := s.next(); event != "" || s.body.Err() == nil {
+		t.Errorf("the stream goes on with %q %s, %v, want it cut", event, data, s.body.Err())
 	}
 
 	p, server = beginServe(t, db, "--drain", "1h")

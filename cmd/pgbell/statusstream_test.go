@@ -91,7 +91,14 @@ func (s *statusBubble) watch(ctx context.Context) (time.Duration, *statusEvents)
 	router, w := mux.NewRouter(), flushing{httptest.NewRecorder()}
 	s.page.register(router, true)
 	began := time.Now()
-	router.ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodGet, "/status/events", nil))
+	func() {
+		defer func() {
+			if p := recover(); p != nil && p != http.ErrAbortHandler { // as net/http does
+				panic(p)
+			}
+		}()
+		router.ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodGet, "/status/events", nil))
+	}()
 	lines := bufio.NewScanner(w.Body)
 	lines.Buffer(nil, 1<<20)
 	got := &statusEvents{lines: lines, parts: map[string]string{}}

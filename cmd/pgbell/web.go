@@ -55,7 +55,9 @@ func bodies(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		w.Header().Set("Connection", "close") // else the answer waits for the body
+		if r.ProtoMajor == 1 { // over HTTP/2 it would end all other streams of the connection
+			w.Header().Set("Connection", "close") // else the answer waits for the body
+		}
 		w.Header().Set("Content-Type", "application/problem+json")
 		w.Header().Set("Cache-Control", "no-store")
 		w.WriteHeader(http.StatusBadRequest)

@@ -129,6 +129,7 @@ func TestAnswerThatIsNoKeySetCountsAsNone(t *testing.T) {
 		{"one key", text(200, string(one)), "not a JWKS"},
 		{"too long", text(200, `{"keys":[`+string(one)+`]}`+strings.Repeat(" ", maxKeySet)), "longer than 512 kB"},
 		{"a redirect outside", redirect("http://issuer.example/"), "is not followed"},
+		{"a redirect to another port", redirect(other.URL), "is not followed"},
 		{"a redirect to a file", redirect("file:///etc/passwd"), "is not followed"},
 		{"redirects without end", redirect("/again"), "more than three redirects"},
 		{"not all of it", func(w http.ResponseWriter, _ *http.Request) {
@@ -155,7 +156,13 @@ func TestAnswerThatIsNoKeySetCountsAsNone(t *testing.T) {
 	}
 	t.Run("a redirect", func(t *testing.T) {
 		i := newIssuer(t)
-		i.answer(redirect(other.URL))
+		i.answer(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/keys" {
+				fmt.Fprint(w, `{"keys":[`+string(one)+`]}`)
+				return
+			}
+			redirect("/keys")(w, r)
+		})
 		if id, err := ask(newAuth(t, Config{JWKSURL: i.URL}), by("RSA", "k", "RS256")); err != nil {
 			t.Errorf("got %+v, %v, want alice", id, err)
 		}

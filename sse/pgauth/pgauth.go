@@ -24,12 +24,14 @@ type Config struct {
 }
 
 // Authorizer asks a function of the database, (user_id text, scope text) returns
-// boolean. An anonymous user's id is null there; null for an answer is no. All
+// boolean. Where more is asked than connections can answer, users take turns, and
+// networks of the anonymous; none has all connections, and live streams come first. An anonymous user's id is null there; null for an answer is no. All
 // methods are safe for concurrent use.
 type Authorizer struct {
 	function string
 	cfg      Config
 	pool     *pgxpool.Pool
+	turns    *turns
 	call     atomic.Pointer[string] // the query; nil until the function was found
 	cache    cache
 	asking   singleflight.Group
@@ -64,7 +66,7 @@ func New(conf *pgx.ConnConfig, function string, cfg Config) (*Authorizer, error)
 	if err != nil {
 		return nil, err
 	}
-	return &Authorizer{function: function, cfg: cfg, pool: pool, cache: cache{answers: map[question]answer{}}}, nil
+	return &Authorizer{function: function, cfg: cfg, pool: pool, turns: newTurns(cfg.MaxConns), cache: cache{answers: map[question]answer{}}}, nil
 }
 
 // Close ends the connections, once the questions under way are answered.
@@ -94,6 +96,11 @@ func (a *Authorizer) Authorize(ctx context.Context, id sse.Identity, scope strin
 	asked := a.asking.DoChan(fmt.Sprintf("%d %q %q", epoch, q.user, q.scope), func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.Timeout)
 		defer cancel()
+		done, err := a.turns.take(ctx, q.user, sse.AskerOf(ctx))
+		if err != nil {
+			return false, fmt.Errorf("ask %s: too many questions: %w", a.function, err)
+		}
+		defer done()
 		until := time.Now().Add(a.cfg.CacheFor)
 		ok, err := a.ask(ctx, q)
 		if err == nil {

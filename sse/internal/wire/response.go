@@ -84,3 +84,12 @@ func (c *response) Context() context.Context { return c.ctx }
 // Finish leaves the end to the server. Without a deadline the server's last write
 // could wait for ever.
 func (c *response) Finish(by time.Time) { _ = c.rc.SetWriteDeadline(by) }
+
+// Abort has the server end the response without its last chunk or, over HTTP/2, by
+// RST_STREAM, unless the client is gone.
+func (c *response) Abort(by time.Time) {
+	c.Finish(by)
+	if c.ctx.Err() == nil {
+		panic(http.ErrAbortHandler)
+	}
+}

@@ -31,8 +31,9 @@ var errNoise = errors.New("client keeps sending")
 // enough, without a timer. Once the stream is lent, its goroutine is woken for little:
 // while it waits, a writer serves the stream.
 type socket struct {
-	conn  endpoint // nil until open
-	state atomic.Uint32
+	conn    endpoint // nil until open
+	chunked bool     // the response is: not over HTTP/1.0
+	state   atomic.Uint32
 
 	writer   *writer
 	lent     Served     // nil: the writer may not serve the stream
@@ -42,7 +43,8 @@ type socket struct {
 	readBy  time.Time // the deadlines that were set; zero for none
 	stale   bool      // the read deadline may be another
 	writeBy time.Time
-	broken  bool // a write or a read failed
+	broken  bool   // a write or a read failed
+	unsent  []byte // what a writer had no room for: goes before all else
 
 	noise int // bytes that the client has sent
 	scrap [32]byte
@@ -76,7 +78,12 @@ func (c *socket) Open(w http.ResponseWriter, r *http.Request, by time.Time) erro
 	}
 	c.conn = bare(conn)
 	c.noise = buf.Reader.Buffered()
-	return c.Write(head(w.Header(), r), by)
+	chunked := r.ProtoAtLeast(1, 1)
+	if err := c.Write(head(w.Header(), chunked), by); err != nil {
+		return err
+	}
+	c.chunked = chunked
+	return nil
 }
 
 // framing are headers that net/http would not have taken over as they are.
@@ -84,21 +91,22 @@ var framing = map[string]bool{
 	"Connection": true, "Content-Length": true, "Keep-Alive": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true,
 }
 
-// head returns the beginning of a response that ends with its connection.
-func head(header http.Header, r *http.Request) []byte {
+// head returns the beginning of a response. "Connection: close" is left out where chunks
+// say whether the response is complete: Node's fetch would take any end for a complete one.
+func head(header http.Header, chunked bool) []byte {
 	var b bytes.Buffer
-	proto := "HTTP/1.1"
-	if !r.ProtoAtLeast(1, 1) {
-		proto = "HTTP/1.0"
+	begin, end := "HTTP/1.1 200 OK\r\n", "Transfer-Encoding: chunked\r\n\r\n"
+	if !chunked {
+		begin, end = "HTTP/1.0 200 OK\r\n", "Connection: close\r\n\r\n"
 	}
-	b.WriteString(proto + " 200 OK\r\n")
+	b.WriteString(begin)
 	if err := header.WriteSubset(&b, framing); err != nil { // to memory: it can't
 		panic(err)
 	}
 	if _, set := header["Date"]; !set {
 		b.WriteString("Date: " + time.Now().UTC().Format(http.TimeFormat) + "\r\n")
 	}
-	b.WriteString("Connection: close\r\n\r\n")
+	b.WriteString(end)
 	return b.Bytes()
 }
 
@@ -116,11 +124,25 @@ func (c *socket) Write(b []byte, by time.Time) error {
 	if err := c.limit(by); err != nil {
 		return err
 	}
+	if err := c.write(c.unsent); err != nil {
+		return err
+	}
+	c.unsent = nil
+	framed := c.frame(b)
+	defer framed.free()
+	return c.write(framed.bytes())
+}
+
+// write writes b as it is, if there is anything in it.
+func (c *socket) write(b []byte) error {
 	if c.broken { // perhaps amid a frame
 		return net.ErrClosed
 	}
+	if len(b) == 0 {
+		return nil
+	}
 	_, err := c.conn.Write(b)
-	c.broken = c.broken || err != nil
+	c.broken = err != nil
 	return err
 }
 
@@ -226,10 +248,18 @@ func (c *socket) serve() {
 
 func (c *socket) Context() context.Context { return context.Background() }
 
-// Finish closes the connection. Were there anything left to read by then, or did it
+// Finish writes the last chunk, unless what was to be written before it was not.
+func (c *socket) Finish(by time.Time) {
+	if c.chunked && c.Write(nil, by) == nil {
+		_ = c.write(lastChunk)
+	}
+	c.Abort(by)
+}
+
+// Abort closes the connection. Were there anything left to read by then, or did it
 // come later, TCP would answer with a reset, at which the client may throw away the
 // last frames unread (RFC 9112, 9.6).
-func (c *socket) Finish(by time.Time) {
+func (c *socket) Abort(by time.Time) {
 	defer c.conn.Close()
 	half, ok := c.conn.(interface{ CloseWrite() error })
 	if c.broken || !ok {

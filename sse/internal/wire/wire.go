@@ -33,8 +33,13 @@ type Wire interface {
 	// the client is gone.
 	Context() context.Context
 
-	// Finish ends the response, by that time.
+	// Finish ends the response, by that time, and says that it is complete: many clients
+	// don't come back then.
 	Finish(by time.Time)
+
+	// Abort ends the response, by that time, so that the client sees that there was to be
+	// more, unless it speaks HTTP/1.0. It may panic with http.ErrAbortHandler.
+	Abort(by time.Time)
 }
 
 // New returns the wire for an answer to r. It takes over the connection, at Open, if

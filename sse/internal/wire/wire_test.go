@@ -2,7 +2,9 @@ package wire
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -101,4 +103,34 @@ func TestWhatIsWrittenIsReceived(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// The client of HTTP/1.1 can tell whether there was to be more.
+func TestAbortedResponseIsNotComplete(t *testing.T) {
+	for _, writers := range []*Writers{nil, NewWriters()} {
+		for _, abort := range []bool{false, true} {
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				c, _ := New(w, r, writers)
+				by := time.Now().Add(time.Minute)
+				if err := errors.Join(c.Open(w, r, by), c.Write([]byte("a"), by), c.Write(nil, by), c.Write([]byte("bc"), by)); err != nil {
+					t.Error(err)
+				}
+				if abort {
+					c.Abort(by)
+				} else {
+					c.Finish(by)
+				}
+			}))
+			resp, err := srv.Client().Get(srv.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if string(body) != "abc" || (err != nil) != abort {
+				t.Errorf("hijacked %v, aborted %v: got %q, %v", writers != nil, abort, body, err)
+			}
+			srv.Close()
+		}
+	}
 }

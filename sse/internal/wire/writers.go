@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -30,9 +31,15 @@ const (
 // Turn is a writer's turn at a stream. It can do all that may be done in one.
 type Turn struct{ c *socket }
 
-// Send writes as much of b as there is room for. An error comes again with the
-// next Write.
-func (t Turn) Send(b []byte) (n int) { return t.c.conn.(sender).send(b) }
+// Send writes b, or reports false if there is no room for all of it: the rest goes with
+// the next Write, and must before the next turn. An error comes again with that Write.
+func (t Turn) Send(b []byte) bool {
+	framed := t.c.frame(b)
+	defer framed.free()
+	n := t.c.conn.(sender).send(framed.bytes())
+	t.c.unsent = bytes.Clone(framed.bytes()[n:])
+	return len(t.c.unsent) == 0
+}
 
 // Settle has the stream woken at that time, or a little later, unless it is called
 // again before.
