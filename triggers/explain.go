@@ -110,8 +110,8 @@ type explainer struct {
 	name     string // quoted, with its schema
 	columns  []string
 	equals   []string // for each column, its type's own operator
-	row      string // its ctid
-	tableoid uint32 // where it is
+	row      string   // its ctid
+	tableoid uint32   // where it is
 	values   []value
 }
 
