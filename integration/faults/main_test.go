@@ -23,6 +23,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/pgbell/pgbell/internal/pgtemp"
+	"github.com/pgbell/pgbell/internal/pgtest"
 )
 
 var (
@@ -97,6 +98,7 @@ func moreAtOnce() error {
 
 var settings = map[string]string{
 	"fsync":                    "off", // the machine does not crash here
+	"full_page_writes":         "off",
 	"max_connections":          "300",
 	"shared_preload_libraries": "pg_stat_statements",
 }
@@ -140,8 +142,13 @@ func newDatabase(t testing.TB) string {
 	if err := template(); err != nil {
 		t.Fatal(err)
 	}
+	conn, err := pgx.Connect(t.Context(), shared.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
 	name := fmt.Sprintf("faults%d", databases.Add(1))
-	if err := execute(shared.URL(), "create database "+name+" template template_faults"); err != nil {
+	if err := pgtest.CopyDatabase(t.Context(), conn, name, "template_faults"); err != nil {
 		t.Fatal(err)
 	}
 	return inShared(name)
