@@ -23,7 +23,7 @@ type tab struct {
 // console is the test's failure, unless the test expects it.
 func openTab(t *testing.T, url string, expected ...string) *tab {
 	t.Helper()
-	ctx, stop := context.WithCancel(chromium.Start(t, 5*time.Minute))
+	ctx, stop := context.WithCancel(chromium.Start(t))
 	console, read := chromedp.Console(ctx), make(chan struct{})
 	go func() {
 		defer close(read)

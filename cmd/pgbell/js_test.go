@@ -59,7 +59,7 @@ func TestModuleIsServedToEveryPage(t *testing.T) {
 // A page of another origin, with a token: the module, the preflight for the token, the
 // stream and a refusal all cross.
 func TestModuleWorksAcrossOrigins(t *testing.T) {
-	browser := chromium.Start(t, 5*time.Minute)
+	browser := chromium.Start(t)
 	db := migrated(t)
 	key := secretFile(t, jwtSecret)
 	token := makeToken(t, append(key, "--user", "alice", "--scope", "a")...)

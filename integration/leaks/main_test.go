@@ -25,8 +25,12 @@ func TestMain(m *testing.M) {
 	given := map[string]bool{}
 	flag.Visit(func(f *flag.Flag) { given[f.Name] = true })
 	// Enough for each change of the code: what is rare, a longer search finds.
+	checks := "8"
+	if testing.Short() {
+		checks = "2"
+	}
 	for name, value := range map[string]string{
-		"rapid.checks": cmp.Or(os.Getenv("RAPID_CHECKS"), "8"),
+		"rapid.checks": cmp.Or(os.Getenv("RAPID_CHECKS"), checks),
 		"rapid.steps":  "40",
 	} {
 		if given[name] {

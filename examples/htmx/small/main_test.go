@@ -43,7 +43,7 @@ func TestManualShowsAllOfIt(t *testing.T) {
 
 // TestManualsPathWorks goes the way that the manual shows: its table, its page, its rows.
 func TestManualsPathWorks(t *testing.T) {
-	browser := chromium.Start(t, 5*time.Minute)
+	browser := chromium.Start(t)
 	db, err := pgxpool.New(t.Context(), pgtest.Migrated.Database(t))
 	if err != nil {
 		t.Fatal(err)

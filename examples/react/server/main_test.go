@@ -59,7 +59,7 @@ type tab struct {
 // open opens a page where a script has run first.
 func open(t *testing.T, url, script string) *tab {
 	t.Helper()
-	ctx := chromium.Start(t, 5*time.Minute)
+	ctx := chromium.Start(t)
 	if _, err := chromedp.Call(ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: script}); err != nil {
 		t.Fatal(err)
 	}
