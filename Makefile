@@ -9,10 +9,10 @@ FUZZTIME ?= 10s
 SOAK = 1h
 
 # The packages that take longest begin first; lint has vetted them all.
-TEST = go test -race -vet=off -timeout 60m ./integration/faults ./cmd/pgbell ./integration ./...
+TEST = go test -race -vet=off -timeout 60m $(SHORT) ./integration ./cmd/pgbell ./integration/faults ./listener ./...
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fetch build lint fmt matrix container-test fuzz soak bench bench-docs bench-go ci clean
+.PHONY: help demo test test-all fetch build lint fmt matrix container-test fuzz soak bench bench-docs bench-go ci clean
 
 help: ## List these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -22,7 +22,10 @@ demo: ## See it work: a private PostgreSQL, two users, a page in the browser
 	@$(MAKE) --no-print-directory build
 	./bin/pgbell demo $(ARGS)
 
-test: ## Pass all tests, with what they need installed first
+test: SHORT = -short
+test: test-all ## Pass the tests, with what they need installed first: all but what takes long
+
+test-all: ## The same, at full length
 	@.ci/setup test
 	@$(MAKE) --no-print-directory lint
 	@go test -race -count=1 -v -run '^TestServerHas' ./internal/pgtest 2>&1 | grep '^pgtest:' || true # says what the tests run on
