@@ -103,6 +103,15 @@ var settings = map[string]string{
 	"shared_preload_libraries": "pg_stat_statements",
 }
 
+// long skips a test with -short, which leaves one of each kind: of a client, of a feed, of the
+// network, of pgbell and of Postgres.
+func long(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("not with -short")
+	}
+}
+
 // build builds pgbell.
 func build(path string, race bool) error {
 	args := []string{"build", "-o", path}
