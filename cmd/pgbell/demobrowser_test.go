@@ -51,7 +51,7 @@ func openTab(t *testing.T, url string, expected ...string) *tab {
 func (b *tab) wait(format string, args ...any) {
 	b.t.Helper()
 	expression := fmt.Sprintf(format, args...)
-	if _, err := chromedp.Run(b.ctx, chromedp.Poll[chromedp.Void](expression, chromedp.WithPollingTimeout(time.Minute))); err != nil {
+	if _, err := chromedp.Run(b.ctx, chromedp.Poll[chromedp.Void](expression, chromedp.WithPollingTimeout(10*time.Minute))); err != nil {
 		text, _ := chromedp.Run(b.ctx, chromedp.Evaluate[string](`document.querySelector(".columns").innerText`))
 		b.t.Fatalf("%v: still waiting for %s; the columns show:\n%s", err, expression, text)
 	}

@@ -81,7 +81,7 @@ func TestModuleWorksAcrossOrigins(t *testing.T) {
 	}
 	wait := func(expression string) {
 		t.Helper()
-		if _, err := chromedp.Run(browser, chromedp.Poll[chromedp.Void](expression, chromedp.WithPollingTimeout(time.Minute))); err != nil {
+		if _, err := chromedp.Run(browser, chromedp.Poll[chromedp.Void](expression, chromedp.WithPollingTimeout(10*time.Minute))); err != nil {
 			t.Fatalf("%v: still waiting for %s", err, expression)
 		}
 	}

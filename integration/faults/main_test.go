@@ -35,7 +35,7 @@ var (
 
 // patience is after how long without anything a test gives up. It is no measure of speed:
 // whoever waits for much starts anew whenever some of it came.
-const patience = 3 * time.Minute
+const patience = 10 * time.Minute
 
 // binary is the pgbell to test, shared the server of the tests that do it no harm.
 var (

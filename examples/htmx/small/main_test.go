@@ -106,7 +106,7 @@ func sees(t *testing.T, tab context.Context, text string) {
 	t.Helper()
 	expression := fmt.Sprintf("document.body.innerText.includes(%q)", text)
 	if _, err := chromedp.Run(tab, chromedp.Poll[chromedp.Void](expression,
-		chromedp.WithPollingTimeout(time.Minute), chromedp.WithPollingInterval(50*time.Millisecond))); err != nil {
+		chromedp.WithPollingTimeout(10*time.Minute), chromedp.WithPollingInterval(50*time.Millisecond))); err != nil {
 		t.Fatalf("%v: still waiting for %q", err, text)
 	}
 }
