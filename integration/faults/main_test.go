@@ -63,7 +63,7 @@ func testMain(m *testing.M) int {
 	defer os.RemoveAll(dir)
 	if binary = *binaryFlag; binary == "" {
 		binary = filepath.Join(dir, "pgbell")
-		if err := build(binary, raceDetector()); err != nil {
+		if err := build(binary, raceDetector() && !testing.Short()); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
