@@ -146,6 +146,9 @@ func TestDemoInABrowser(t *testing.T) {
 // A page that stays open while the demo ends neither keeps it up, nor needs a
 // reload when another one comes: its cursor says nothing there, so all is reset.
 func TestDemoPageOutlivesTheDemo(t *testing.T) {
+	if testing.Short() {
+		t.Skip("not with -short")
+	}
 	chromium.Path(t)
 	d := startDemo(t)
 	b := openTab(t, d.page, "ERR_CONNECTION_", "ERR_EMPTY_RESPONSE", "ERR_INCOMPLETE_CHUNKED_ENCODING")

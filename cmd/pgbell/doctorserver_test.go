@@ -97,7 +97,7 @@ func TestDoctorFindsAPooler(t *testing.T) {
 }
 
 func TestDoctorFindsAStandby(t *testing.T) {
-	s, err := pgtemp.Start(t.Context(), pgtemp.Config{Password: password})
+	s, err := pgtemp.Start(t.Context(), pgtemp.Config{Password: password, Settings: map[string]string{"fsync": "off"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -273,7 +273,7 @@ func TestServePortTaken(t *testing.T) {
 }
 
 func TestServeStartsBeforePostgres(t *testing.T) {
-	server, err := pgtemp.Start(t.Context(), pgtemp.Config{Password: password})
+	server, err := pgtemp.Start(t.Context(), pgtemp.Config{Password: password, Settings: map[string]string{"fsync": "off"}})
 	if err != nil {
 		t.Fatal(err)
 	}
