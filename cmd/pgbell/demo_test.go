@@ -21,7 +21,7 @@ import (
 func TestDemo(t *testing.T) {
 	d := startDemo(t)
 	for name, test := range map[string]func(*testing.T, *demoProcess){
-		"tells owners only":                                   demoTellsOwnersOnly,
+		"tells owners only": demoTellsOwnersOnly,
 		"page misses nothing between its rows and its stream": demoPageMissesNothing,
 		"role is owner and no more":                           demoRoleIsOwnerAndNoMore,
 	} {
