@@ -3,16 +3,16 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # What runs on each version of PostgreSQL, and in a container.
 MATRIX_RUN ?= ^TestTrigger
-MATRIX_SKIP ?= ^$$
 MATRIX_PACKAGES ?= ./integration
 FUZZTIME ?= 10s
 SOAK = 1h
 
-# The packages that take longest begin first; lint has vetted them all.
-TEST = go test -race -vet=off -timeout 60m ./integration/faults ./cmd/pgbell ./integration ./...
+# The packages that take longest begin first, and three run at once, for they wait for much; lint
+# has vetted them all.
+TEST = go test -race -vet=off -p 3 -timeout 60m $(SHORT) ./integration ./cmd/pgbell ./integration/faults ./listener ./...
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fetch build lint fmt matrix container-test fuzz soak bench bench-docs bench-go ci clean
+.PHONY: help demo test test-all fetch build lint fmt matrix container-test fuzz soak bench bench-docs bench-go ci clean
 
 help: ## List these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -22,7 +22,10 @@ demo: ## See it work: a private PostgreSQL, two users, a page in the browser
 	@$(MAKE) --no-print-directory build
 	./bin/pgbell demo $(ARGS)
 
-test: ## Pass all tests, with what they need installed first
+test: SHORT = -short
+test: test-all ## Pass the tests, with what they need installed first: all but what takes long
+
+test-all: ## The same, at full length
 	@.ci/setup test
 	@$(MAKE) --no-print-directory lint
 	@go test -race -count=1 -v -run '^TestServerHas' ./internal/pgtest 2>&1 | grep '^pgtest:' || true # says what the tests run on
@@ -45,11 +48,11 @@ lint: ## gofmt, go vet, staticcheck
 fmt: ## Format the code
 	gofmt -w .
 
-matrix: ## Test the triggers on PostgreSQL 14 to 18 (VERSIONS="14 18" for some)
-	SKIP='$(MATRIX_SKIP)' .ci/matrix '$(MATRIX_RUN)' $(MATRIX_PACKAGES)
+matrix: ## Test the triggers on PostgreSQL 14 to 18 (VERSIONS="14 18" for some, SHORT=-short)
+	SHORT='$(SHORT)' .ci/matrix '$(MATRIX_RUN)' $(MATRIX_PACKAGES)
 
 container-test: ## Test against PostgreSQL in a container, by testcontainers
-	.ci/container-test '$(MATRIX_RUN)' $(MATRIX_PACKAGES)
+	SHORT='$(SHORT)' .ci/container-test '$(MATRIX_RUN)' $(MATRIX_PACKAGES)
 
 fuzz: ## Fuzz what reads foreign bytes, FUZZTIME each
 	.ci/fuzz $(FUZZTIME)

@@ -14,7 +14,7 @@ func TestTriggerAudienceOfAnyType(t *testing.T) {
 		create domain inner_id as int;
 		create domain outer_id as inner_id;
 		create schema other; create type other."Odd ""type""" as enum ('x');`)
-	for _, test := range []struct{ column, value, want string }{
+	for i, test := range []struct{ column, value, want string }{
 		{"text", `'ann'`, "ann"},
 		{"text", `null`, ""},
 		{"text", `''`, ""},
@@ -59,6 +59,9 @@ func TestTriggerAudienceOfAnyType(t *testing.T) {
 			d.expect(`insert into t values (1, `+test.value+`)`, `insert t public.t {"id":1} for `+test.want)
 			d.expect(`delete from t`, `delete t public.t {"id":1} for `+test.want)
 			d.exec(`drop table t`)
+			if testing.Short() && i%4 > 0 {
+				return
+			}
 			// The same in row triggers.
 			d.exec(`create table t (id int primary key, o ` + test.column + `) partition by range (id);
 				create table t1 partition of t default;

@@ -166,6 +166,10 @@ func statement(random *rand.Rand, table string) string {
 // Whatever is written, by whatever else takes part: who fetched the table once and applies
 // events ends with what it holds, or is told to fetch again.
 func TestTriggerClientEndsWithTheTablesContents(t *testing.T) {
+	rounds := 250
+	if testing.Short() {
+		rounds = 50
+	}
 	d := newTriggerDB(t)
 	scopes := []string{"t", "g:0", "g:1", "g:2"}
 	for name, table := range tablesWritten {
@@ -177,7 +181,7 @@ func TestTriggerClientEndsWithTheTablesContents(t *testing.T) {
 			client, wide := contents{}, name == wideKey
 			d.fetch(client, scopes, wide)
 			resets, changes := 0, 0
-			for round := range 250 {
+			for round := range rounds {
 				since := d.since()
 				var written []string
 				for range 1 + random.IntN(4) {
@@ -210,8 +214,8 @@ func TestTriggerClientEndsWithTheTablesContents(t *testing.T) {
 				d.fetch(client, scopes, wide)
 			}
 			t.Logf("%d resets of scopes, %d records without", resets, changes)
-			if resets > 250*len(scopes)/2 || changes == 0 {
-				t.Errorf("%d resets of scopes in 250 rounds, %d records without", resets, changes)
+			if resets > rounds*len(scopes)/2 || changes == 0 {
+				t.Errorf("%d resets of scopes in %d rounds, %d records without", resets, rounds, changes)
 			}
 		})
 	}

@@ -85,7 +85,11 @@ func TestTriggerOfADriftedTableTellsTheSame(t *testing.T) {
 				d.sameOfBoth(`update %s set n = 2`)
 				d.sameOfBoth(`delete from %s`)
 			}
-			const rows = `insert into %s (id, p, owner, n) select i, i % 7, 'user' || i % 5, 0 from generate_series(1, 600) i`
+			many := 600 // more than one record has room for
+			if testing.Short() {
+				many = 60
+			}
+			rows := `insert into %s (id, p, owner, n) select i, i % 7, 'user' || i % 5, 0 from generate_series(1, ` + fmt.Sprint(many) + `) i`
 			d.sameOfBoth(rows)
 			again := func() {
 				for _, name := range []string{"quick", "slow"} {
@@ -104,7 +108,7 @@ func TestTriggerOfADriftedTableTellsTheSame(t *testing.T) {
 				`n = n + 1`, `n = n`, `p = p + 1`, `p = p + 1, n = n + 1`, `n = n + 1, owner = 'b'`, `p = null`, `owner = 'b'`, `owner = null`, `owner = repeat('x', 2000)`, `owner = repeat('x', 200)`, `owner = repeat('é', 40)`,
 				`owner = 'dy'`, `owner = 'ready'`, `owner = 'a"\' || chr(10) || 'é'`, `id = id + 5000`, `doc = '{"a":1}'`,
 			} {
-				if slices.Contains(never, set) {
+				if slices.Contains(never, set) || testing.Short() && (i+len(name))%4 > 0 {
 					continue
 				}
 				// One row, none, some, and all: two of them, and others with the next feed.

@@ -126,7 +126,7 @@ func (e *ear) unready(words ...string) {
 
 func (e *ear) until(what string, ok func() bool) {
 	e.d.Helper()
-	for deadline := time.Now().Add(2 * time.Minute); !ok(); {
+	for deadline := time.Now().Add(10 * time.Minute); !ok(); {
 		if time.Now().After(deadline) {
 			e.d.Fatalf("waited in vain: %s; it says %v, and logged\n%s", what, e.l.Ready(), e.log)
 		}
@@ -150,7 +150,7 @@ func (e *ear) events() (events []bus.ChangeEvent) {
 	e.end++
 	e.d.exec(fmt.Sprintf(`select pgbell.publish('end', '%d')`, e.end), fmt.Sprintf(`insert into public.fence values (%d)`, e.end))
 	ends := []string{fmt.Sprint(e.end), fmt.Sprintf(`{"id":%d}`, e.end)}
-	ctx, cancel := context.WithTimeout(e.d.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(e.d.Context(), 10*time.Minute)
 	defer cancel()
 	for len(ends) > 0 {
 		event, err := e.sub.Next(ctx)

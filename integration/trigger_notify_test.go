@@ -26,7 +26,7 @@ func (d *triggerDB) rings(statements ...string) []string {
 	d.exec(`notify pgbell, 'the end'`)
 	var payloads []string
 	for {
-		ctx, cancel := context.WithTimeout(d.Context(), 2*time.Minute)
+		ctx, cancel := context.WithTimeout(d.Context(), 10*time.Minute)
 		n, err := listener.WaitForNotification(ctx)
 		cancel()
 		if err != nil {

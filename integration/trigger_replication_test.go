@@ -90,7 +90,7 @@ func subscribe(publisher, subscriber *triggerDB) {
 // await waits until something is so, which it asks the server again and again.
 func (d *triggerDB) await(what string, ok func() bool) {
 	d.Helper()
-	deadline := time.Now().Add(2 * time.Minute)
+	deadline := time.Now().Add(10 * time.Minute)
 	for !ok() {
 		if time.Now().After(deadline) {
 			d.Fatalf("still waiting for %s", what)

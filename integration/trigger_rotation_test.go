@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/pgbell/pgbell/journal"
 )
@@ -178,11 +177,7 @@ func TestTriggerRotationDoesNotWaitForReaders(t *testing.T) {
 	d.rotates("switched", "waiting for transactions", "resting")
 	long := d.connect()
 	d.execOn(long, `begin`, `select from pgbell.journal`)
-	began := time.Now()
-	d.rotates("waiting for readers")
-	if took := time.Since(began); took > 30*time.Second { // a busy machine; waiting would last until the commit
-		t.Errorf("took %v", took)
-	}
+	d.rotates("waiting for readers") // and doesn't wait until the commit, which comes later
 	d.expect(`insert into t values (2)`, `insert t public.t {"id":2}`)
 	d.execOn(long, `commit`)
 	d.execOn(d.reader, `begin`)

@@ -27,7 +27,7 @@ type stream struct {
 
 func openStream(t *testing.T, srv *httptest.Server, query url.Values) *stream {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	t.Cleanup(cancel)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, srv.URL+"/events?"+query.Encode(), nil)
 	if err != nil {

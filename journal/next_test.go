@@ -126,7 +126,7 @@ func TestNextReadingGivesWhatCameLateToTheOtherTable(t *testing.T) {
 
 func waitFor(t *testing.T, conn *pgx.Conn, question string) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Minute); ; time.Sleep(time.Millisecond) {
 		var yes bool
 		if err := conn.QueryRow(t.Context(), question).Scan(&yes); err != nil {
 			t.Fatal(err)

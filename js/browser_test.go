@@ -17,7 +17,7 @@ const alice = `{key: 'alice'}`
 
 func TestTabsShareOneStream(t *testing.T) {
 	t.Parallel()
-	w, browser := newWorld(t), chromium.Start(t, 5*time.Minute)
+	w, browser := newWorld(t), chromium.Start(t)
 	one := w.open(browser, "one", alice, "project:7")
 	one.waitHeard("project:7 reset joined")
 	two := w.open(browser, "two", alice, "project:7", "project:8")
@@ -52,7 +52,7 @@ func TestTabsShareOneStream(t *testing.T) {
 // While changes go on, the tab that has the stream ends, in each of three ways.
 func TestTabsOutliveTheLeader(t *testing.T) {
 	t.Parallel()
-	browser := chromium.Start(t, 5*time.Minute)
+	browser := chromium.Start(t)
 	for name, end := range map[string]func(*tab){
 		"closed":    (*tab).shut,
 		"crashed":   (*tab).crash,
@@ -101,7 +101,7 @@ func TestTabsOutliveTheLeader(t *testing.T) {
 // A page that its browser freezes keeps its locks and its connection, and says nothing.
 func TestFrozenLeaderIsReplaced(t *testing.T) {
 	t.Parallel()
-	w, browser := newWorld(t), chromium.Start(t, 5*time.Minute)
+	w, browser := newWorld(t), chromium.Start(t)
 	const impatient = alice + `, {quiet: 3000, look: 500}`
 	one := w.open(browser, "one", impatient, "project:7")
 	one.waitHeard("project:7 reset joined")
@@ -126,7 +126,7 @@ func TestFrozenLeaderIsReplaced(t *testing.T) {
 
 func TestBreaksLoseNothing(t *testing.T) {
 	t.Parallel()
-	browser := chromium.Start(t, 5*time.Minute)
+	browser := chromium.Start(t)
 	for name, test := range map[string]struct {
 		options string
 		tabs    int
@@ -194,7 +194,7 @@ func TestBreaksLoseNothing(t *testing.T) {
 
 func TestTokensAreRenewed(t *testing.T) {
 	t.Parallel()
-	w, browser := newWorld(t), chromium.Start(t, 5*time.Minute)
+	w, browser := newWorld(t), chromium.Start(t)
 	b := w.open(browser, "tab", `{token: (renew) => { (window.asked ??= []).push(renew); return String(Date.now() + (asked.length === 2 ? 3000 : asked.length === 1 ? -1000 : 600000)) }}`, "project:7")
 	b.waitHeard("project:7 reset joined")
 	first := w.insert(7)
@@ -212,7 +212,7 @@ func TestTokensAreRenewed(t *testing.T) {
 
 func TestPageThatKnowsItsCursorIsNotReset(t *testing.T) {
 	t.Parallel()
-	w, browser := newWorld(t), chromium.Start(t, 5*time.Minute)
+	w, browser := newWorld(t), chromium.Start(t)
 	var cursor string
 	if err := w.sql.QueryRow(t.Context(), "select pgbell.cursor()").Scan(&cursor); err != nil {
 		t.Fatal(err)
@@ -237,7 +237,7 @@ func TestManualsFirstPageFollowsItsRows(t *testing.T) {
 	if !found {
 		t.Fatal("the manual shows no page")
 	}
-	w, browser := newWorld(t), chromium.Start(t, 5*time.Minute)
+	w, browser := newWorld(t), chromium.Start(t)
 	w.page = html
 	if err := chromedp.Do(browser, chromedp.Navigate(w.URL)); err != nil {
 		t.Fatal(err)
@@ -265,7 +265,7 @@ func TestPageOutOfTheBackForwardCacheMissesNothing(t *testing.T) {
 	t.Parallel()
 	for name, options := range map[string]string{"alone": `{}`, "shared": alice} {
 		t.Run(name, func(t *testing.T) {
-			w, browser := newWorld(t), chromium.Start(t, 5*time.Minute)
+			w, browser := newWorld(t), chromium.Start(t)
 			b := w.open(browser, "tab", options, "project:7")
 			b.waitHeard("project:7 reset joined")
 			b.js(`addEventListener('pageshow', (e) => { window.cached = e.persisted })`)

@@ -190,7 +190,7 @@ func (w *world) insert(project int) (id int) {
 
 func (w *world) waitFor(what string, done func() bool) {
 	w.Helper()
-	for deadline := time.Now().Add(time.Minute); !done(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Minute); !done(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			w.Fatalf("still waiting for %s", what)
 		}

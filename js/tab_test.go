@@ -65,7 +65,7 @@ func (b *tab) wait(format string, args ...any) {
 // is says whether an expression is true.
 func (b *tab) is(expression string) bool {
 	b.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(b.ctx, 10*time.Minute)
 	defer cancel()
 	isTrue, err := chromedp.Run(ctx, chromedp.Evaluate[bool](expression))
 	if err != nil {

@@ -73,6 +73,7 @@ func TestDisconnectIsNotMissedWhileTheListenerIsAway(t *testing.T) {
 
 // After a crash the cursor proves nothing, but the journal is there.
 func TestDisconnectIsNotMissedInACrash(t *testing.T) {
+	long(t)
 	s := server(t)
 	var held atomic.Pointer[chan struct{}]
 	w := start(t, s.URL(), options{Config: quick, query: func(string) {

@@ -19,8 +19,8 @@ import (
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
-// patience is how long a test waits for what must come.
-const patience = 2 * time.Minute
+// patience is after how long without what must come a test gives up. It is no measure of speed.
+const patience = 10 * time.Minute
 
 // example has a durable feed, on tasks, and one that isn't, on notes.
 var example = pgtest.Template{Make: setUp}

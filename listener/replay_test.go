@@ -17,11 +17,14 @@ func everything(bus.Audience) bool { return true }
 
 // TestReplaysFromMemoryAndDatabaseAgree takes cursors while writers write.
 func TestReplaysFromMemoryAndDatabaseAgree(t *testing.T) {
-	const rows = 12
+	rows, transactions, readers := 12, 80, 60
+	if testing.Short() {
+		transactions, readers = 30, 15
+	}
 	w := start(t, example.Database(t), options{})
-	all := w.write(6, rows, 80)
+	all := w.write(6, rows, transactions)
 	var cursors []journal.Cursor
-	for range 60 {
+	for range readers {
 		cursors = append(cursors, w.cursor())
 	}
 	all.group.Wait()

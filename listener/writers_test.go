@@ -137,7 +137,10 @@ func taskScopes(count int) (scopes []string) {
 }
 
 func TestEachCommittedChangeComesOnceAndInOrder(t *testing.T) {
-	const rows = 12
+	rows, transactions := 12, 40
+	if testing.Short() {
+		transactions = 20
+	}
 	w := start(t, example.Database(t), options{})
 
 	// Open across all of it: one that wrote, one that only looks.
@@ -147,7 +150,7 @@ func TestEachCommittedChangeComesOnceAndInOrder(t *testing.T) {
 	execOn(t, look, "begin isolation level repeatable read; select * from tasks")
 
 	r := w.subscribe(append(taskScopes(rows), "task:100", "written")...)
-	all := w.write(16, rows, 40)
+	all := w.write(16, rows, transactions)
 	got := counts{}
 	go all.tell(w.bus)
 	r.until(func(e bus.ChangeEvent) bool {

@@ -128,7 +128,7 @@ func TestHTTP2ClientThatDoesNotReadIsCut(t *testing.T) {
 		reader := w.open("scope=a")
 		e := change("a", 1)
 		e.Origin = strings.Repeat("x", 100_000)
-		for range 200 { // more than the window of the stream
+		for range 80 { // more than the window of the stream, 4 MB
 			w.bus.Emit(e)
 			reader.nextEvent()
 		}

@@ -75,6 +75,7 @@ type checker struct {
 	query   string
 	repeats int
 	merged  int // frames that stood for several events
+	proved  int // of the history's records: as many, from the first on, were covered and held against the rule
 }
 
 // check takes note of it and holds it against what the user may see and what the
@@ -114,7 +115,7 @@ func (c *checker) check(it item, stream map[string]bool) error {
 	if c.from == 0 {
 		c.from = claim.Xmax
 	}
-	for _, r := range c.h.records {
+	for _, r := range c.h.records[c.proved:] {
 		if r.Tx < c.from || !claim.Covers(r.Tx) || !r.Changes[0].Audience.Allows(c.user) {
 			continue
 		}
@@ -124,6 +125,8 @@ func (c *checker) check(it item, stream map[string]bool) error {
 			}
 		}
 	}
+	// What was told stays told.
+	c.proved = max(c.proved, min(len(c.h.records), int(claim.Xmin)-1))
 	return nil
 }
 

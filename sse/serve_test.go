@@ -17,8 +17,11 @@ import (
 // Frames that don't fit into the socket's buffer come whole, and in order, whoever
 // writes them: a writer, or the stream that is handed the rest of one.
 func TestFramesComeWholeAndInOrderWhoeverWritesThem(t *testing.T) {
-	const events = 2000
-	w := overSocket(t, settings{queue: events, Config: Config{Heartbeat: 2 * time.Millisecond, WriteTimeout: time.Hour}})
+	events := uint64(2000)
+	if testing.Short() {
+		events = 500
+	}
+	w := overSocket(t, settings{queue: int(events), Config: Config{Heartbeat: 2 * time.Millisecond, WriteTimeout: time.Hour}})
 	large := json.RawMessage(`{"x":"` + strings.Repeat("x", 20_000) + `"}`)
 	var readers sync.WaitGroup
 	for range 6 {
@@ -29,7 +32,7 @@ func TestFramesComeWholeAndInOrderWhoeverWritesThem(t *testing.T) {
 				for err == nil && it.kind != event {
 					it, err = c.next()
 				}
-				var got struct{ Key struct{ ID int } }
+				var got struct{ Key struct{ ID uint64 } }
 				if err != nil || json.Unmarshal([]byte(it.data), &got) != nil || got.Key.ID != i {
 					t.Errorf("event %d: got %.200v, %v", i, it, err)
 					return
@@ -37,7 +40,7 @@ func TestFramesComeWholeAndInOrderWhoeverWritesThem(t *testing.T) {
 			}
 		})
 	}
-	for i := range uint64(events) {
+	for i := range events {
 		e := change("a", i+1)
 		e.Key = json.RawMessage(fmt.Sprintf(`{"id":%d}`, i))
 		if i%3 == 0 {
@@ -78,16 +81,15 @@ func TestClientThatLeavesNoRoomIsCut(t *testing.T) {
 // The id that a client holds follows the position though nothing wakes its stream, as
 // soon as it has settled.
 func TestLastIdSettlesWhenAWriterServes(t *testing.T) {
-	w := overSocket(t, settings{})
+	w := overSocket(t, settings{Config: Config{Heartbeat: time.Hour}})
 	c := w.open("scope=a")
 	for i := range uint64(3) {
 		w.bus.Emit(change("a", i))
 		c.nextEvent()
 	}
 	w.bus.Advance(cursor(9))
-	begin := time.Now()
-	if got := c.want(id); got.id != cursor(9) || time.Since(begin) > 10*time.Second {
-		t.Errorf("got %v after %v", got, time.Since(begin))
+	if got := c.want(id); got.id != cursor(9) {
+		t.Errorf("got %v", got)
 	}
 }
 

@@ -18,8 +18,18 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestDemoTellsOwnersOnly(t *testing.T) {
+func TestDemo(t *testing.T) {
 	d := startDemo(t)
+	for name, test := range map[string]func(*testing.T, *demoProcess){
+		"tells owners only": demoTellsOwnersOnly,
+		"page misses nothing between its rows and its stream": demoPageMissesNothing,
+		"role is owner and no more":                           demoRoleIsOwnerAndNoMore,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, d) })
+	}
+}
+
+func demoTellsOwnersOnly(t *testing.T, d *demoProcess) {
 	at := func(user string) string {
 		return d.page + "events?" + url.Values{"user": {user}, "scope": {"tasks", "notes"}}.Encode()
 	}
@@ -46,8 +56,7 @@ func TestDemoTellsOwnersOnly(t *testing.T) {
 	}
 }
 
-func TestDemoPageMissesNothingBetweenItsRowsAndItsStream(t *testing.T) {
-	d := startDemo(t)
+func demoPageMissesNothing(t *testing.T, d *demoProcess) {
 	_, page := get(t, d.page)
 	found := regexp.MustCompile(`data-user="alice" data-cursor="([^"]+)"`).FindStringSubmatch(page)
 	if found == nil {
@@ -61,8 +70,7 @@ func TestDemoPageMissesNothingBetweenItsRowsAndItsStream(t *testing.T) {
 }
 
 // A visitor may attach a table of his own, and may not leave the demo's database.
-func TestDemoRoleIsOwnerAndNoMore(t *testing.T) {
-	d := startDemo(t)
+func demoRoleIsOwnerAndNoMore(t *testing.T, d *demoProcess) {
 	exec1(t, d.db, `create table mine (id int primary key); select pgbell.attach('mine', array['mine'])`)
 	db, err := pgx.Connect(t.Context(), d.db)
 	if err != nil {
@@ -82,6 +90,9 @@ func TestDemoLeavesNothing(t *testing.T) {
 		t.Run(sig.String(), func(t *testing.T) {
 			if signal.Ignored(sig) {
 				t.Skip("these tests run where the signal is ignored, under nohup perhaps: so does what they start")
+			}
+			if testing.Short() && sig != syscall.SIGTERM {
+				t.Skip("not with -short")
 			}
 			d := startDemo(t)
 			openStream(t, http.DefaultClient, d.page+"events?user=alice&scope=tasks") // a client that stays

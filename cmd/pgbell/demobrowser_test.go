@@ -23,7 +23,7 @@ type tab struct {
 // console is the test's failure, unless the test expects it.
 func openTab(t *testing.T, url string, expected ...string) *tab {
 	t.Helper()
-	ctx, stop := context.WithCancel(chromium.Start(t, 5*time.Minute))
+	ctx, stop := context.WithCancel(chromium.Start(t))
 	console, read := chromedp.Console(ctx), make(chan struct{})
 	go func() {
 		defer close(read)
@@ -51,7 +51,7 @@ func openTab(t *testing.T, url string, expected ...string) *tab {
 func (b *tab) wait(format string, args ...any) {
 	b.t.Helper()
 	expression := fmt.Sprintf(format, args...)
-	if _, err := chromedp.Run(b.ctx, chromedp.Poll[chromedp.Void](expression, chromedp.WithPollingTimeout(time.Minute))); err != nil {
+	if _, err := chromedp.Run(b.ctx, chromedp.Poll[chromedp.Void](expression, chromedp.WithPollingTimeout(10*time.Minute))); err != nil {
 		text, _ := chromedp.Run(b.ctx, chromedp.Evaluate[string](`document.querySelector(".columns").innerText`))
 		b.t.Fatalf("%v: still waiting for %s; the columns show:\n%s", err, expression, text)
 	}
@@ -146,6 +146,9 @@ func TestDemoInABrowser(t *testing.T) {
 // A page that stays open while the demo ends neither keeps it up, nor needs a
 // reload when another one comes: its cursor says nothing there, so all is reset.
 func TestDemoPageOutlivesTheDemo(t *testing.T) {
+	if testing.Short() {
+		t.Skip("not with -short")
+	}
 	chromium.Path(t)
 	d := startDemo(t)
 	b := openTab(t, d.page, "ERR_CONNECTION_", "ERR_EMPTY_RESPONSE", "ERR_INCOMPLETE_CHUNKED_ENCODING")

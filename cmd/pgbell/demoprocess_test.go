@@ -64,7 +64,7 @@ func startDemo(t *testing.T, args ...string) *demoProcess {
 func (d *demoProcess) readUntilUp(t *testing.T) {
 	t.Helper()
 	var printed strings.Builder
-	late := time.AfterFunc(3*time.Minute, func() { d.Process.Kill() })
+	late := time.AfterFunc(10*time.Minute, func() { d.Process.Kill() })
 	defer late.Stop()
 	for b := make([]byte, 4096); !strings.Contains(printed.String(), "Ctrl-C"); {
 		n, err := d.stdout.Read(b)
@@ -84,7 +84,7 @@ func (d *demoProcess) readUntilUp(t *testing.T) {
 func (d *demoProcess) end(t *testing.T, sig syscall.Signal) int {
 	t.Helper()
 	d.Process.Signal(sig) //nolint:errcheck // it has ended: as good
-	late := time.AfterFunc(time.Minute, func() { d.Process.Kill() })
+	late := time.AfterFunc(10*time.Minute, func() { d.Process.Kill() })
 	d.Wait() //nolint:errcheck // the exit code tells
 	if !late.Stop() {
 		t.Error("pgbell demo does not end")
@@ -150,7 +150,7 @@ func (d *demoProcess) wantGone(t *testing.T, postmaster int) {
 // waitFor waits for what nothing announces.
 func waitFor(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !done(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Minute); !done(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("still waiting for %s", what)
 		}

@@ -15,7 +15,7 @@ import (
 func metricNames(t *testing.T) []string {
 	t.Helper()
 	_, server := beginServe(t, migrated(t))
-	for deadline := time.Now().Add(time.Minute); ; {
+	for deadline := time.Now().Add(10 * time.Minute); ; {
 		_, text := get(t, server+"/metrics")
 		if strings.Contains(text, "\npgbell_feeds{") { // which takes a look at the database
 			var names []string

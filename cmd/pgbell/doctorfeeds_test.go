@@ -9,7 +9,7 @@ import (
 func TestDoctorsRemediesMendFeeds(t *testing.T) {
 	const tasks = `create table tasks (id int primary key, p int, owner text, title text);`
 	const attach = `select pgbell.attach('tasks', array['tasks', 'p:{p}'], audience => array['owner']);`
-	for _, test := range []struct {
+	for i, test := range []struct {
 		name, sql     string
 		about         string
 		level         level
@@ -58,6 +58,9 @@ func TestDoctorsRemediesMendFeeds(t *testing.T) {
 			"feed public.tasks", note, "no index begins with a, b: a page of t:{b}:{a}", `create index on public.tasks ("a", "b");`, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			if testing.Short() && i%3 > 0 {
+				t.Skip("not with -short")
+			}
 			db := migrated(t)
 			exec1(t, db, test.sql)
 			by, code := diagnosis(t, db)

@@ -97,7 +97,7 @@ func TestDoctorFindsAPooler(t *testing.T) {
 }
 
 func TestDoctorFindsAStandby(t *testing.T) {
-	s, err := pgtemp.Start(t.Context(), pgtemp.Config{Password: password})
+	s, err := pgtemp.Start(t.Context(), pgtemp.Config{Password: password, Settings: map[string]string{"fsync": "off"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,7 +262,7 @@ func TestDoctorNamesALongTransaction(t *testing.T) {
 		t.Fatalf("found %+v", f)
 	}
 	exec1(t, db, f.Remedy)
-	for deadline := time.Now().Add(time.Minute); look().Level != ""; { // it ends as soon as it sees the signal
+	for deadline := time.Now().Add(10 * time.Minute); look().Level != ""; { // it ends as soon as it sees the signal
 		if time.Now().After(deadline) {
 			t.Fatal("the transaction is still there")
 		}

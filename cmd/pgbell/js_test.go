@@ -59,7 +59,7 @@ func TestModuleIsServedToEveryPage(t *testing.T) {
 // A page of another origin, with a token: the module, the preflight for the token, the
 // stream and a refusal all cross.
 func TestModuleWorksAcrossOrigins(t *testing.T) {
-	browser := chromium.Start(t, 5*time.Minute)
+	browser := chromium.Start(t)
 	db := migrated(t)
 	key := secretFile(t, jwtSecret)
 	token := makeToken(t, append(key, "--user", "alice", "--scope", "a")...)
@@ -81,7 +81,7 @@ func TestModuleWorksAcrossOrigins(t *testing.T) {
 	}
 	wait := func(expression string) {
 		t.Helper()
-		if _, err := chromedp.Run(browser, chromedp.Poll[chromedp.Void](expression, chromedp.WithPollingTimeout(time.Minute))); err != nil {
+		if _, err := chromedp.Run(browser, chromedp.Poll[chromedp.Void](expression, chromedp.WithPollingTimeout(10*time.Minute))); err != nil {
 			t.Fatalf("%v: still waiting for %s", err, expression)
 		}
 	}

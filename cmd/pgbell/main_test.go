@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/pgbell/pgbell/internal/pgtemp"
+	"github.com/pgbell/pgbell/internal/pgtest"
 )
 
 // The tests run the real binary against a real server, which asks for passwords.
@@ -44,7 +45,7 @@ func testMain(m *testing.M) int {
 	}
 	postgres, err = pgtemp.Start(context.Background(), pgtemp.Config{
 		Password: password,
-		Settings: map[string]string{"fsync": "off"}, // a test's data need not outlive the machine
+		Settings: map[string]string{"fsync": "off", "full_page_writes": "off"}, // a test's data need not outlive the machine
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -59,17 +60,39 @@ var databases atomic.Int64
 // database makes an empty database and returns its URL.
 func database(t *testing.T) string {
 	t.Helper()
-	name := fmt.Sprintf("cli%d", databases.Add(1))
-	exec1(t, postgres.URL(), "create database "+name)
-	return with(t, postgres.URL(), func(u *url.URL) { u.Path = "/" + name })
+	return copied(t, "template1")
 }
+
+// original is the database that migrated copies, once there is one.
+var original string
 
 // migrated makes a database with pgbell installed.
 func migrated(t *testing.T) string {
 	t.Helper()
-	db := database(t)
-	mustRun(t, db, "migrate")
-	return db
+	if original == "" {
+		db := database(t)
+		mustRun(t, db, "migrate")
+		conf, err := pgx.ParseConfig(db)
+		if err != nil {
+			t.Fatal(err)
+		}
+		original = conf.Database
+	}
+	return copied(t, original)
+}
+
+func copied(t *testing.T, template string) string {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), postgres.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	name := fmt.Sprintf("cli%d", databases.Add(1))
+	if err := pgtest.CopyDatabase(t.Context(), conn, name, template); err != nil {
+		t.Fatal(err)
+	}
+	return with(t, postgres.URL(), func(u *url.URL) { u.Path = "/" + name })
 }
 
 // with returns a changed connection string.

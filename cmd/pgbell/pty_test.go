@@ -83,7 +83,7 @@ func (x *terminal) exit(t *testing.T) int {
 
 func (x *terminal) read(t *testing.T, enough func() bool) {
 	t.Helper()
-	late := time.After(time.Minute)
+	late := time.After(10 * time.Minute)
 	for !enough() {
 		select {
 		case text, ok := <-x.shown:

@@ -88,7 +88,7 @@ func (p *process) lines() []string {
 // waitLog waits for a line of the log that has part in it.
 func (p *process) waitLog(t *testing.T, part string) string {
 	t.Helper()
-	deadline := time.After(time.Minute)
+	deadline := time.After(10 * time.Minute)
 	for {
 		p.mu.Lock()
 		lines, grown, ended := p.log, p.grown, p.ended
@@ -120,7 +120,7 @@ func (p *process) end(t *testing.T, sig syscall.Signal) int {
 
 func (p *process) waitExit(t *testing.T) int {
 	t.Helper()
-	killed := time.AfterFunc(time.Minute, func() { p.Process.Kill() })
+	killed := time.AfterFunc(10*time.Minute, func() { p.Process.Kill() })
 	state, err := p.Process.Wait()
 	if err != nil {
 		t.Fatal(err)
@@ -273,7 +273,7 @@ func TestServePortTaken(t *testing.T) {
 }
 
 func TestServeStartsBeforePostgres(t *testing.T) {
-	server, err := pgtemp.Start(t.Context(), pgtemp.Config{Password: password})
+	server, err := pgtemp.Start(t.Context(), pgtemp.Config{Password: password, Settings: map[string]string{"fsync": "off"}})
 	if err != nil {
 		t.Fatal(err)
 	}

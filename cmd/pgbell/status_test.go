@@ -62,7 +62,7 @@ func (s *statusEvents) next() bool {
 // waitFor waits until a part of the page has text in it.
 func (s *statusEvents) waitFor(t *testing.T, text string) {
 	t.Helper()
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(10 * time.Minute)
 	for {
 		for _, html := range s.parts {
 			if strings.Contains(html, text) {
@@ -199,7 +199,7 @@ func TestNewFeedShowsAtOnceWhileNobodyLooks(t *testing.T) {
 	_, server := beginServe(t, db)
 	wait := func(want string) {
 		t.Helper()
-		for deadline := time.Now().Add(time.Minute); ; {
+		for deadline := time.Now().Add(10 * time.Minute); ; {
 			_, metrics := get(t, server+"/metrics")
 			if strings.Contains(metrics, "\n"+want+"\n") {
 				return

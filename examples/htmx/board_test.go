@@ -3,15 +3,18 @@ package main
 import (
 	"context"
 	"testing"
-	"time"
 
 	"github.com/pgbell/pgbell/internal/chromium"
 )
 
 // TestBoardInABrowser runs each case with htmx 2 and htmx 4, side by side in one
-// browser.
+// browser; with -short with htmx 4 alone.
 func TestBoardInABrowser(t *testing.T) {
-	browser := chromium.Start(t, 5*time.Minute)
+	versions := []string{"htmx2", "htmx4"}
+	if testing.Short() {
+		versions = versions[1:]
+	}
+	browser := chromium.Start(t)
 	for _, c := range []struct {
 		name string
 		run  func(w *world, browser context.Context)
@@ -34,7 +37,7 @@ func TestBoardInABrowser(t *testing.T) {
 		{"asks again for a list that it didn't get", failedRefreshIsRepeated},
 		{"shows changes made while it's hidden", hiddenLosesNothing},
 	} {
-		for _, htmx := range []string{"htmx2", "htmx4"} {
+		for _, htmx := range versions {
 			t.Run(htmx+" "+c.name, func(t *testing.T) {
 				t.Parallel()
 				c.run(newWorld(t, htmx), browser)

@@ -163,7 +163,7 @@ func (w *world) waitOpen(path string, n int) {
 // until waits for what the front knows.
 func (w *world) until(isTrue func() bool, format string, args ...any) {
 	w.Helper()
-	deadline := time.After(time.Minute)
+	deadline := time.After(10 * time.Minute)
 	for {
 		w.front.mu.Lock()
 		now, changed := isTrue(), w.front.changed

@@ -86,7 +86,7 @@ func (w *world) exec(sql string, args ...any) {
 // execAndHear writes, and returns when the board has told its streams of it.
 func (w *world) execAndHear(sql, scope string) {
 	w.Helper()
-	ctx, leave := context.WithTimeout(w.Context(), time.Minute)
+	ctx, leave := context.WithTimeout(w.Context(), 10*time.Minute)
 	defer leave()
 	w.front.mu.Lock()
 	url := "http://" + w.front.target + "/events?scope=" + scope

@@ -26,6 +26,9 @@ func TestMain(m *testing.M) {
 // TestHarnessMeasures runs all but pgbench with hardly any load: that there are figures
 // counts, not which.
 func TestHarnessMeasures(t *testing.T) {
+	if testing.Short() {
+		t.Skip("not with -short")
+	}
 	p := quick
 	p.noSync = true
 	p.bulk, p.commits, p.streams, p.scopes, p.scopesRate = 100, 20, []int{3, 5}, 5, 50

@@ -64,6 +64,7 @@ func TestFaultClientsDropAndResume(t *testing.T) {
 // Whoever never stays until the end of what it missed gets on all the same: only
 // the transaction amid which it left comes again.
 func TestFaultClientsLeaveAmidReplays(t *testing.T) {
+	long(t)
 	t.Parallel()
 	var all []manner
 	for i := range 8 {

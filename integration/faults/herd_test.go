@@ -108,6 +108,9 @@ func TestHerdComesBackWithoutTroublingPostgres(t *testing.T) {
 	w := newWorld(t, config{})
 	w.exec("create extension pg_stat_statements")
 	bell, size := w.bells[0], *herdFlag
+	if testing.Short() {
+		size = min(size, 200)
+	}
 	h := &herd{addr: bell.addr, changed: make(chan struct{}, 1)}
 	ctx, leave := context.WithCancel(t.Context())
 	var work sync.WaitGroup

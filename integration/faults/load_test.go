@@ -117,7 +117,7 @@ func ask[T any](w *world, sql string, args ...any) (answer T) {
 
 // connected calls do with a connection to the database, which is closed after.
 func (w *world) connected(do func(context.Context, *pgx.Conn) error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, *w.url.Load())
 	if err != nil {

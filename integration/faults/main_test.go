@@ -23,6 +23,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/pgbell/pgbell/internal/pgtemp"
+	"github.com/pgbell/pgbell/internal/pgtest"
 )
 
 var (
@@ -34,7 +35,7 @@ var (
 
 // patience is after how long without anything a test gives up. It is no measure of speed:
 // whoever waits for much starts anew whenever some of it came.
-const patience = 3 * time.Minute
+const patience = 10 * time.Minute
 
 // binary is the pgbell to test, shared the server of the tests that do it no harm.
 var (
@@ -62,7 +63,7 @@ func testMain(m *testing.M) int {
 	defer os.RemoveAll(dir)
 	if binary = *binaryFlag; binary == "" {
 		binary = filepath.Join(dir, "pgbell")
-		if err := build(binary, raceDetector()); err != nil {
+		if err := build(binary, raceDetector() && !testing.Short()); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
@@ -97,8 +98,18 @@ func moreAtOnce() error {
 
 var settings = map[string]string{
 	"fsync":                    "off", // the machine does not crash here
+	"full_page_writes":         "off",
 	"max_connections":          "300",
 	"shared_preload_libraries": "pg_stat_statements",
+}
+
+// long skips a test with -short, which leaves one of each kind: of a client, of a feed, of the
+// network, of pgbell and of Postgres.
+func long(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("not with -short")
+	}
 }
 
 // build builds pgbell.
@@ -140,8 +151,13 @@ func newDatabase(t testing.TB) string {
 	if err := template(); err != nil {
 		t.Fatal(err)
 	}
+	conn, err := pgx.Connect(t.Context(), shared.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
 	name := fmt.Sprintf("faults%d", databases.Add(1))
-	if err := execute(shared.URL(), "create database "+name+" template template_faults"); err != nil {
+	if err := pgtest.CopyDatabase(t.Context(), conn, name, "template_faults"); err != nil {
 		t.Fatal(err)
 	}
 	return inShared(name)

@@ -105,6 +105,7 @@ func (w *world) wreak(ctx context.Context, lasting time.Duration) (n int) {
 }
 
 func TestFaultMix(t *testing.T) {
+	long(t)
 	t.Parallel()
 	w := newWorld(t, mixed())
 	w.run(func(ctx context.Context) { t.Logf("%d faults", w.wreak(ctx, 10*time.Second)) })

@@ -13,6 +13,7 @@ import (
 const foundOut = 5 * time.Minute
 
 func TestFaultHalfOpenConnection(t *testing.T) {
+	long(t)
 	t.Parallel()
 	w := newWorld(t, config{pause: 500 * time.Millisecond})
 	w.run(func(ctx context.Context) {
@@ -30,6 +31,7 @@ func TestFaultHalfOpenConnection(t *testing.T) {
 }
 
 func TestFaultBytesAreDelayed(t *testing.T) {
+	long(t)
 	t.Parallel()
 	w := newWorld(t, config{})
 	w.run(func(ctx context.Context) {

@@ -18,6 +18,7 @@ func TestFaultPgbellKilled(t *testing.T) {
 }
 
 func TestFaultOneOfTwoPgbellsKilled(t *testing.T) {
+	long(t)
 	t.Parallel()
 	w := newWorld(t, config{bells: 2})
 	w.run(func(ctx context.Context) {
@@ -34,6 +35,7 @@ func TestFaultOneOfTwoPgbellsKilled(t *testing.T) {
 
 // Clients go to and fro between two that read the journal at different times.
 func TestFaultClientsHopBetweenPgbells(t *testing.T) {
+	long(t)
 	t.Parallel()
 	var hoppers []manner
 	for i := range 24 {
@@ -59,6 +61,7 @@ func TestFaultPgbellDrained(t *testing.T) {
 
 // What a client missed may be gone from the journal, which two pgbells rotate.
 func TestFaultJournalRotatesWhileClientsAreAway(t *testing.T) {
+	long(t)
 	t.Parallel()
 	var all []manner
 	for i := range 24 {
@@ -91,6 +94,7 @@ func TestFaultJournalRotatesWhileClientsAreAway(t *testing.T) {
 
 // Transactions that began before pgbell was there end after it was killed.
 func TestFaultLongTransactionsStayOpen(t *testing.T) {
+	long(t)
 	t.Parallel()
 	w := newWorld(t, config{})
 	w.run(func(ctx context.Context) {

@@ -44,6 +44,7 @@ func TestFaultPostgresStoppedAtOnce(t *testing.T) {
 }
 
 func TestFaultBackendKilled(t *testing.T) {
+	long(t)
 	t.Parallel()
 	w := newWorld(t, config{own: true, settings: settings})
 	w.run(func(ctx context.Context) {
@@ -53,6 +54,7 @@ func TestFaultBackendKilled(t *testing.T) {
 
 // What was committed, and shown, is gone after the crash.
 func TestFaultCrashUndoesCommits(t *testing.T) {
+	long(t)
 	t.Parallel()
 	w := newWorld(t, config{own: true, mayForget: true, settings: with(settings, map[string]string{
 		"synchronous_commit": "off", "wal_writer_delay": "10s", "wal_writer_flush_after": "0", "wal_buffers": "64MB",
@@ -90,6 +92,7 @@ func (w *world) undone() (n int) {
 
 // The server is there, takes connections, and does nothing.
 func TestFaultPostgresStandsStill(t *testing.T) {
+	long(t)
 	t.Parallel()
 	w := newWorld(t, config{own: true, settings: settings, pause: 500 * time.Millisecond})
 	w.run(func(ctx context.Context) {
@@ -105,6 +108,7 @@ func TestFaultPostgresStandsStill(t *testing.T) {
 
 // pgbell starts first and waits for the database, alive and saying why.
 func TestFaultPostgresComesUpLater(t *testing.T) {
+	long(t)
 	t.Parallel()
 	w := newWorld(t, config{own: true, settings: settings})
 	w.run(func(ctx context.Context) {

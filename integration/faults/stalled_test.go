@@ -16,6 +16,7 @@ import (
 // Many clients that never read a byte cost what their queues and buffers may hold,
 // each, until they are cut; then nothing.
 func TestHerdThatDoesNotReadTakesLittleMemory(t *testing.T) {
+	long(t)
 	t.Parallel()
 	w := newWorld(t, config{})
 	bell, size := w.bells[0], *herdFlag

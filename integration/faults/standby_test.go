@@ -59,6 +59,7 @@ func newStandby(w *world) *pgtemp.Server {
 // The primary dies, with work that the standby may not have; pgbell and all others
 // go on with the standby.
 func TestFaultStandbyPromoted(t *testing.T) {
+	long(t)
 	t.Parallel()
 	w := newWorld(t, config{own: true, settings: settings, mayForget: true})
 	standby := newStandby(w)
@@ -76,6 +77,7 @@ func TestFaultStandbyPromoted(t *testing.T) {
 // The standby is promoted while the primary lives on, and is still written to for a
 // moment: what it takes then is gone.
 func TestFaultStandbyPromotedTooEarly(t *testing.T) {
+	long(t)
 	t.Parallel()
 	w := newWorld(t, config{own: true, settings: settings, mayForget: true})
 	standby := newStandby(w)

@@ -25,9 +25,13 @@ func TestMain(m *testing.M) {
 	given := map[string]bool{}
 	flag.Visit(func(f *flag.Flag) { given[f.Name] = true })
 	// Enough for each change of the code: what is rare, a longer search finds.
+	checks, steps := "8", "40"
+	if testing.Short() {
+		checks, steps = "15", "80" // of which rapid takes a fifth and a half
+	}
 	for name, value := range map[string]string{
-		"rapid.checks": cmp.Or(os.Getenv("RAPID_CHECKS"), "8"),
-		"rapid.steps":  "40",
+		"rapid.checks": cmp.Or(os.Getenv("RAPID_CHECKS"), checks),
+		"rapid.steps":  steps,
 	} {
 		if given[name] {
 			continue

@@ -14,18 +14,21 @@ import (
 // pathEnv names the browser to use, or is "off".
 const pathEnv = "PGBELL_TEST_BROWSER"
 
+// patience is after how long a test gives up on its browser. It is no measure of speed.
+const patience = 30 * time.Minute
+
 // Start starts a Chromium or Chrome with nothing remembered and returns the context
-// of its first tab, which ends with the test, at the latest after limit. Without
-// one installed the test is skipped, but not where all tests have to run.
-func Start(t *testing.T, limit time.Duration) context.Context {
+// of its first tab, which ends with the test. Without one installed the test is skipped,
+// but not where all tests have to run.
+func Start(t *testing.T) context.Context {
 	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(Path(t)), chromedp.UserDataDir(t.TempDir()), chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.WSURLReadTimeout(2*time.Minute)) // a busy machine starts it slowly
+		chromedp.WSURLReadTimeout(patience))
 	for _, flag := range []string{"disable-quic", "disable-component-update"} {
 		options = append(options, chromedp.Flag(flag, true))
 	}
-	ctx, stop := context.WithTimeout(context.Background(), limit)
+	ctx, stop := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(stop)
 	ctx, stop = chromedp.NewExecAllocator(ctx, options...)
 	t.Cleanup(stop)

@@ -79,7 +79,7 @@ func openTempDir(t *testing.T) string {
 
 func query(t *testing.T, connString, sql string) (string, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, connString)
 	if err != nil {
@@ -207,7 +207,7 @@ func TestStopLeavesNothing(t *testing.T) {
 				t.Errorf("%s is not empty", dir)
 			}
 			for _, pid := range pids {
-				eventually(t, time.Minute, fmt.Sprintf("process %d ends", pid), func() bool { return !alive(pid) })
+				eventually(t, 10*time.Minute, fmt.Sprintf("process %d ends", pid), func() bool { return !alive(pid) })
 			}
 			if slices.Contains(sharedMemory(t), segment) {
 				t.Errorf("it left shared memory segment %s", segment)
@@ -322,7 +322,7 @@ func dieWithParent(t *testing.T, pause string) {
 	_, _ = io.Copy(io.Discard, out) // waits for the end
 	_ = parent.Wait()               // "signal: killed"
 	for _, pid := range pids {
-		eventually(t, time.Minute, fmt.Sprintf("process %d ends", pid), func() bool { return !alive(pid) })
+		eventually(t, 10*time.Minute, fmt.Sprintf("process %d ends", pid), func() bool { return !alive(pid) })
 	}
 	if _, err := os.Stat(path); err != nil {
 		t.Errorf("the files of a killed parent: %v", err)

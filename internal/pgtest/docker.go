@@ -19,7 +19,7 @@ func fromDocker(ctx context.Context) (source, error) {
 	if err := pingDocker(ctx); err != nil {
 		return source{}, fmt.Errorf("%w: %w", errAbsent, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute) // an image may have to come first
+	ctx, cancel := context.WithTimeout(ctx, patience) // an image may have to come first
 	defer cancel()
 	image := cmp.Or(os.Getenv("PGBELL_TEST_IMAGE"), "postgres:17-alpine")
 	command := []string{"postgres"}

@@ -13,7 +13,6 @@ package pgtest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -22,9 +21,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
-	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
 
 	"github.com/pgbell/pgbell/internal/pgtemp"
@@ -33,6 +30,7 @@ import (
 // settings are those of every server that is started here.
 var settings = map[string]string{
 	"fsync":                     "off", // a test's data need not outlive the machine
+	"full_page_writes":          "off",
 	"max_connections":           "200",
 	"max_prepared_transactions": "10",
 	"wal_level":                 "logical",
@@ -107,7 +105,7 @@ func Database(t testing.TB) string {
 }
 
 // Template is a database that is made once per test binary and copied for
-// each test that wants one like it, which takes some 50 ms.
+// each test that wants one like it.
 type Template struct {
 	Make func(ctx context.Context, url string) error // fills the empty database at url, and leaves no connection open
 
@@ -123,7 +121,7 @@ func (p *Template) Database(t testing.TB) string {
 	base := Server(t)
 	p.once.Do(func() {
 		p.name = newName()
-		if p.err = execute(base, "CREATE DATABASE "+p.name); p.err == nil {
+		if p.err = admin.create(p.name, "template1"); p.err == nil {
 			p.err = p.Make(context.Background(), in(base, p.name))
 		}
 	})
@@ -136,53 +134,15 @@ func (p *Template) Database(t testing.TB) string {
 func createDatabase(t testing.TB, template string) string {
 	t.Helper()
 	base, name := Server(t), newName()
-	if err := execute(base, "CREATE DATABASE "+name+" TEMPLATE "+template); err != nil {
+	if err := admin.create(name, template); err != nil {
 		t.Fatalf("pgtest: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := drop(base, name); err != nil {
+		if err := admin.drop(name); err != nil {
 			t.Errorf("pgtest: %v", err)
 		}
 	})
 	return in(base, name)
-}
-
-// dropAll drops what is left of this binary's databases: the templates, and those that
-// could not be dropped before.
-func dropAll(base string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	conn, err := pgx.Connect(ctx, base)
-	if err != nil {
-		return err
-	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	rows, err := conn.Query(ctx, "SELECT datname::text FROM pg_database WHERE starts_with(datname::text, $1)", prefix)
-	if err != nil {
-		return err
-	}
-	left, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	for _, name := range left {
-		err = errors.Join(err, drop(base, name))
-	}
-	return err
-}
-
-func drop(base, name string) error { return execute(base, "DROP DATABASE "+name+" WITH (FORCE)") }
-
-// execute runs one statement on a connection of its own.
-func execute(connString, sql string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	conn, err := pgx.Connect(ctx, connString)
-	if err != nil {
-		return err
-	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	if _, err := conn.Exec(ctx, sql); err != nil {
-		return fmt.Errorf("%s: %w", sql, err)
-	}
-	return nil
 }
 
 var (

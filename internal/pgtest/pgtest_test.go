@@ -12,6 +12,18 @@ import (
 
 func TestMain(m *testing.M) { Main(m) }
 
+// execute runs one statement on a connection of its own.
+func execute(url, sql string) error {
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	_, err = conn.Exec(ctx, sql)
+	return err
+}
+
 var made int
 
 var withTable = Template{Make: func(ctx context.Context, url string) error {

@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -24,13 +23,15 @@ type source struct {
 
 // close undoes what was done to get the source. The zero source was never had.
 func (s source) close() error {
+	var err error
 	if s.shared {
-		return dropAll(s.url)
+		err = admin.dropAll()
 	}
-	if s.stop == nil {
-		return nil
+	err = errors.Join(err, admin.close())
+	if s.stop != nil {
+		err = errors.Join(err, s.stop())
 	}
-	return s.stop()
+	return err
 }
 
 // errAbsent means that a source isn't there, as opposed to broken.
@@ -76,7 +77,7 @@ func choose(ctx context.Context) (source, error) {
 
 // announce prints what the tests run on, once it answers.
 func announce(ctx context.Context, s source) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, s.url)
 	if err != nil {
@@ -89,7 +90,7 @@ func announce(ctx context.Context, s source) error {
 }
 
 func fromBinaries(ctx context.Context) (source, error) {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	s, err := pgtemp.Start(ctx, pgtemp.Config{Settings: settings})
 	if errors.Is(err, pgtemp.ErrNotInstalled) {

@@ -234,7 +234,7 @@ func (w *world) compare(t *testing.T, since, where, text string) {
 // hear returns the data of the events that user gets before the one in the scope end.
 func (w *world) hear(t *testing.T, user string, query url.Values, end string) []string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.url+"/events?"+query.Encode(), nil)
 	if err != nil {

@@ -35,7 +35,7 @@ func TestQuickStartWorksAsShown(t *testing.T) {
 	header := find(`(?m)^curl -N -H '([^']*)'`)
 	address := find(`(?m)^curl -N .*'http://127\.0\.0\.1:8080(/[^']*)'`)
 
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	pgbell, database := build(t), pgtest.Database(t)
 	t.Setenv("DATABASE_URL", database)

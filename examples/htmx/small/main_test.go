@@ -43,7 +43,7 @@ func TestManualShowsAllOfIt(t *testing.T) {
 
 // TestManualsPathWorks goes the way that the manual shows: its table, its page, its rows.
 func TestManualsPathWorks(t *testing.T) {
-	browser := chromium.Start(t, 5*time.Minute)
+	browser := chromium.Start(t)
 	db, err := pgxpool.New(t.Context(), pgtest.Migrated.Database(t))
 	if err != nil {
 		t.Fatal(err)
@@ -106,7 +106,7 @@ func sees(t *testing.T, tab context.Context, text string) {
 	t.Helper()
 	expression := fmt.Sprintf("document.body.innerText.includes(%q)", text)
 	if _, err := chromedp.Run(tab, chromedp.Poll[chromedp.Void](expression,
-		chromedp.WithPollingTimeout(time.Minute), chromedp.WithPollingInterval(50*time.Millisecond))); err != nil {
+		chromedp.WithPollingTimeout(10*time.Minute), chromedp.WithPollingInterval(50*time.Millisecond))); err != nil {
 		t.Fatalf("%v: still waiting for %q", err, text)
 	}
 }

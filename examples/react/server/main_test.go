@@ -59,7 +59,7 @@ type tab struct {
 // open opens a page where a script has run first.
 func open(t *testing.T, url, script string) *tab {
 	t.Helper()
-	ctx := chromium.Start(t, 5*time.Minute)
+	ctx := chromium.Start(t)
 	if _, err := chromedp.Call(ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: script}); err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func open(t *testing.T, url, script string) *tab {
 func (b *tab) wait(format string, args ...any) {
 	b.Helper()
 	expression := fmt.Sprintf(format, args...)
-	if _, err := chromedp.Run(b.ctx, chromedp.Poll[chromedp.Void](expression, chromedp.WithPollingTimeout(time.Minute))); err != nil {
+	if _, err := chromedp.Run(b.ctx, chromedp.Poll[chromedp.Void](expression, chromedp.WithPollingTimeout(10*time.Minute))); err != nil {
 		text, _ := chromedp.Run(b.ctx, chromedp.Evaluate[string](`document.body.innerText`))
 		b.Fatalf("%v: still waiting for %s; the page shows:\n%s", err, expression, text)
 	}
