@@ -57,6 +57,30 @@ func Attach(ctx context.Context, db Querier, f Feed) error {
 	return nil
 }
 
+// Preview returns the statements by which Attach would make the functions and the
+// triggers of f, for a person to read: it makes nothing, and locks nothing. Its errors
+// are those of Attach. Another Attach that comes first has their numbers.
+func Preview(ctx context.Context, db Querier, f Feed) ([]string, error) {
+	if err := f.Validate(); err != nil {
+		return nil, fmt.Errorf("attach %s: %w", f.Table, err)
+	}
+	table, err := resolve(ctx, db, f.Table)
+	if err != nil {
+		return nil, fmt.Errorf("attach %s: %w", f.Table, err)
+	}
+	rows, err := db.Query(ctx, `select pgbell.preview($1::pg_catalog.oid::pg_catalog.regclass, $2::pg_catalog.text[], $3::pg_catalog.text[],
+		$4::pg_catalog.text[], $5::pg_catalog.text[], $6)`,
+		table, f.Scopes, f.Audience, f.Columns, f.Payload, !f.Volatile)
+	if err != nil {
+		return nil, fmt.Errorf("attach %s: %w", f.Table, actionable(err))
+	}
+	statements, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, fmt.Errorf("attach %s: %w", f.Table, actionable(err))
+	}
+	return statements, nil
+}
+
 // Detach removes the feed of a table with everything that Attach made, and says
 // whether there was one.
 func Detach(ctx context.Context, db Querier, table string) (bool, error) {

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/pgbell/pgbell/triggers"
 )
@@ -156,10 +158,51 @@ func TestAttachPrintsWhatAttachesAndUndoes(t *testing.T) {
 		})
 	}
 	mustRun(t, db, "attach", "tasks", "--scope", "former")
-	out := mustRun(t, db, "attach", "tasks", "--scope", "next", "--print=sql")
+	out := withoutPreview(t, db, mustRun(t, db, "attach", "tasks", "--scope", "next", "--print=sql"))
 	if want := "-- select pgbell.attach(\n--   'tasks'::regclass,\n--   scopes => array['former']\n-- );\n"; !strings.HasSuffix(out, want) {
 		t.Errorf("attach --print=sql of a table with a feed:\n%s\nwant at the end:\n%s", out, want)
 	}
+}
+
+// withoutPreview checks that out shows the functions and triggers that it makes, once
+// it is run, and returns what stands before that.
+func withoutPreview(t *testing.T, db, out string) string {
+	t.Helper()
+	before, shown, found := strings.Cut(out, "\n-- It makes these functions and triggers (docs/sql.md says more of them):\n-- \n")
+	if !found {
+		t.Fatalf("no preview in\n%s", out)
+	}
+	conn, err := pgx.Connect(t.Context(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.WithoutCancel(t.Context()))
+	tx, err := conn.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback(context.WithoutCancel(t.Context()))
+	if _, err := tx.Exec(t.Context(), out); err != nil { // all but the statement is a comment
+		t.Fatal(err)
+	}
+	rows, err := tx.Query(t.Context(), `select p.prosrc from pg_proc p where p.proname ~ '^feed_[0-9]+_'
+		and p.proname ~ (select format('^feed_%s_', f.id) from pgbell.feed f order by definition desc limit 1)`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bodies, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil || len(bodies) < 4 {
+		t.Fatalf("%d functions, %v", len(bodies), err)
+	}
+	for _, body := range bodies {
+		if !strings.Contains(shown, "$function$"+strings.ReplaceAll(body, "\n", "\n-- ")+"$function$;") {
+			t.Errorf("it makes\n%s\nbut shows\n%s", body, shown)
+		}
+	}
+	if !strings.Contains(shown, "-- create or replace trigger pgbell_") {
+		t.Errorf("it shows no trigger:\n%s", shown)
+	}
+	return before
 }
 
 func TestAttachPrintsTheProposalWithItsReasons(t *testing.T) {
@@ -182,7 +225,11 @@ func TestAttachPrintsTheProposalWithItsReasons(t *testing.T) {
 		"--print":     comment + "-- +goose Up\n-- +goose StatementBegin\n" + sql + "-- +goose StatementEnd\n\n-- +goose Down\n-- +goose StatementBegin\n" + undo + "-- +goose StatementEnd\n",
 		"--print=sql": comment + sql + "\n-- To undo it:\n-- " + undo,
 	} {
-		if diff := cmp.Diff(result{0, want, ""}, runOn(t, db, "attach", "tasks", flag), cmp.AllowUnexported(result{})); diff != "" {
+		r := runOn(t, db, "attach", "tasks", flag)
+		if flag == "--print=sql" {
+			r.stdout = withoutPreview(t, db, r.stdout)
+		}
+		if diff := cmp.Diff(result{0, want, ""}, r, cmp.AllowUnexported(result{})); diff != "" {
 			t.Errorf("attach tasks %s (-want +got):\n%s", flag, diff)
 		}
 	}

@@ -67,7 +67,7 @@ func proposeFeed(ctx context.Context, c *cli.Command, given triggers.Feed, forma
 		return err
 	}
 	if format != "" {
-		return writeFeed(c, proposalComment(p), p.Feed, p.Former, format)
+		return writeFeed(c, proposalComment(p), p.Feed, p.Former, format, preview(ctx, conn, p.Feed))
 	}
 	sql, _, err := triggers.SQL(p.Feed, nil)
 	if err != nil {

@@ -10,7 +10,8 @@ declare
 begin
     if not pg_has_role(owner, 'usage') then
         raise exception 'must be owner of table %', pgbell.table_name(tbl)
-            using errcode = 'insufficient_privilege', hint = format('Do it as %I or as a superuser.', pg_get_userbyid(owner));
+            using errcode = 'insufficient_privilege',
+            hint = format('Do it as %I or as a superuser.', pg_get_userbyid(owner));
     end if;
 end $$;
 
@@ -29,8 +30,10 @@ begin
     end if;
     execute format('lock table %s in %s mode', tbl, mode);
 exception when lock_not_available then
-    raise exception '% is in use: no lock on it within %', pgbell.table_name(tbl), case patience when '0' then '5s' else patience end
-        using errcode = 'lock_not_available', hint = 'Try again once the transactions that use it have ended (see pg_locks), or SET lock_timeout to wait longer: its writers then wait, too.';
+    raise exception '% is in use: no lock on it within %', pgbell.table_name(tbl),
+            case patience when '0' then '5s' else patience end
+        using errcode = 'lock_not_available', hint = 'Try again once the transactions that use it have ended'
+            ' (see pg_locks), or SET lock_timeout to wait longer: its writers then wait, too.';
 end $$;
 
 -- Drops the triggers of a feed except those that are kept.
@@ -58,7 +61,10 @@ as $$
 declare
     fn text;
 begin
-    for fn in select p.oid::regprocedure::text from pgbell.feed_functions(f.id) p where p.proname <> all (select format('feed_%s_%s', f.id, k.k) from unnest(kept) k (k)) loop
+    for fn in
+        select p.oid::regprocedure::text from pgbell.feed_functions(f.id) p
+        where p.proname <> all (select format('feed_%s_%s', f.id, k.k) from unnest(kept) k (k))
+    loop
         execute 'drop function ' || fn;
     end loop;
 end $$;
@@ -83,9 +89,11 @@ declare
     made integer;
 begin
     -- Those who wrote under the former one are over, since the table is locked.
-    update pgbell.definition d set replaced = greatest(pg_current_xact_id(), pg_snapshot_xmax(pg_current_snapshot())) where d.id = f.definition;
+    update pgbell.definition d
+    set replaced = greatest(pg_current_xact_id(), pg_snapshot_xmax(pg_current_snapshot())) where d.id = f.definition;
     insert into pgbell.definition (spec) values (jsonb_build_object(
-        'version', pgbell.schema_version(), 'scopes', f.scopes, 'audience', f.audience, 'payload', f.payload, 'key', f.key, 'durable', f.durable,
+        'version', pgbell.schema_version(), 'scopes', f.scopes, 'audience', f.audience, 'payload', f.payload,
+        'key', f.key, 'durable', f.durable,
         'fields', (select jsonb_agg(jsonb_build_array(x.name, x.kind)) from unnest(f.fields) x),
         'columns', cardinality(f.known) + 1, 'deferrable', pgbell.deferrable_key(f.target)))
     returning id into made;
@@ -98,10 +106,27 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    texts := array(select pgbell.generate(f, w.trg) from (select distinct w.trg from pgbell.wanted_triggers(f) w) w order by w.trg);
+    texts := array(
+        select pgbell.generate(f, w.trg)
+        from (select distinct w.trg from pgbell.wanted_triggers(f) w) w order by w.trg);
     hash := md5(array_to_string(texts, e'\n') || (
-        select string_agg(format('%s %s %s', w.tbl, w.definition, w.enabled), ';' order by w.tbl, w.trg) from pgbell.wanted_triggers(f) w));
+        select string_agg(format('%s %s %s', w.tbl, w.definition, w.enabled), ';' order by w.tbl, w.trg)
+        from pgbell.wanted_triggers(f) w));
 end $$;
+
+-- The statements that make a feed's triggers, once their functions are there.
+create or replace function pgbell.trigger_statements(f pgbell.feed) returns setof text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select x.x
+    from pgbell.wanted_triggers(f) w, lateral (values
+        (format('create or replace trigger %I %s execute function %s',
+            w.name, format(w.definition, pgbell.table_name(w.tbl)), pgbell.feed_function(f.id, w.trg))),
+        (format('alter table %s enable %s trigger %I', pgbell.table_name(w.tbl),
+            case w.enabled when 'R' then 'replica' when 'A' then 'always' else '' end, w.name))
+    ) x (x)
+$$;
 
 -- Makes the functions and the triggers of a feed, and takes those away that it has no more.
 create or replace function pgbell.make_triggers(f pgbell.feed) returns void
@@ -126,12 +151,10 @@ begin
         execute format('alter function %s owner to %I', pgbell.feed_function(f.id, fn), owner);
     end loop;
     perform pgbell.drop_functions(f, array(select w.trg from pgbell.wanted_triggers(f) w));
-    perform pgbell.close_to_all('function', p.oid::regprocedure::text, p.proacl, p.proowner) from pgbell.feed_functions(f.id) p;
-    for trg in select * from pgbell.wanted_triggers(f) loop
-        execute format('create or replace trigger %I %s execute function %s',
-            trg.name, format(trg.definition, pgbell.table_name(trg.tbl)), pgbell.feed_function(f.id, trg.trg));
-        execute format('alter table %s enable %s trigger %I', pgbell.table_name(trg.tbl),
-            case trg.enabled when 'R' then 'replica' when 'A' then 'always' else '' end, trg.name);
+    perform pgbell.close_to_all('function', p.oid::regprocedure::text, p.proacl, p.proowner)
+    from pgbell.feed_functions(f.id) p;
+    for fn in select * from pgbell.trigger_statements(f) loop
+        execute fn;
     end loop;
     -- Whoever makes a partition must have the right to the functions of the triggers that it gets.
     for trg in
@@ -168,30 +191,28 @@ begin
     end loop;
 end $$;
 
-create or replace function pgbell.attach(
+-- A feed as it is asked for, or an error that says what is wrong with it, and what to do.
+create or replace function pgbell.feed_of(
     target   regclass,
     scopes   text[],
     audience text[] default null,
     columns  text[] default null,
     payload  text[] default null,
     durable  boolean default true
-) returns void
-language plpgsql
+) returns pgbell.feed
+language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set plpgsql.extra_errors = 'none' -- a column may well be named like a variable
 set plpgsql.extra_warnings = 'none'
 as $$
 declare
     f       pgbell.feed;
-    before  pgbell.feed;
     cls     pg_class;
     tbl     text := pgbell.table_name(target);
     owner   name;
     tpl     text;
     att     record;
     names   text[] := '{}';
-    missed  boolean := false; -- those who listen may have missed something, or will
-    patience constant text := current_setting('lock_timeout');
 begin
     select c.* into cls from pg_class c where c.oid = target;
     if tbl is null then
@@ -199,22 +220,27 @@ begin
     elsif cls.relkind in ('v', 'm', 'f') then
         raise exception '% is a %: only tables can be attached', tbl,
             case cls.relkind when 'v' then 'view' when 'm' then 'materialized view' else 'foreign table' end
-            using errcode = 'wrong_object_type', hint = case cls.relkind when 'f' then 'Attach the table on the server that holds it.' else 'Attach the tables that it reads.' end;
+            using errcode = 'wrong_object_type', hint = case cls.relkind when 'f'
+                then 'Attach the table on the server that holds it.' else 'Attach the tables that it reads.' end;
     elsif cls.relkind not in ('r', 'p') then
         raise exception '% is not a table', tbl using errcode = 'wrong_object_type';
     elsif cls.relispartition then
         raise exception '% is a partition of %', tbl, pgbell.table_name(pg_partition_root(target))
-            using errcode = 'wrong_object_type', hint = format('Attach %s: changes of its partitions are reported under its name.', pgbell.table_name(pg_partition_root(target)));
+            using errcode = 'wrong_object_type',
+            hint = format('Attach %s: changes of its partitions are reported under its name.',
+                pgbell.table_name(pg_partition_root(target)));
     elsif cls.relpersistence = 't' then
         raise exception '% is a temporary table: nobody else sees its rows', tbl using errcode = 'wrong_object_type';
     elsif cls.relnamespace in ('pgbell'::regnamespace, 'pg_catalog'::regnamespace) then
-        raise exception '% is a system table: only tables of your own can be attached', tbl using errcode = 'wrong_object_type';
+        raise exception '% is a system table: only tables of your own can be attached', tbl
+            using errcode = 'wrong_object_type';
     end if;
     perform pgbell.must_own(target);
     select r.rolname into owner from pg_namespace n join pg_roles r on r.oid = n.nspowner where n.nspname = 'pgbell';
     if not pg_has_role(owner, 'usage') then
         raise exception 'must be able to act for %, the owner of schema pgbell', owner
-            using errcode = 'insufficient_privilege', hint = format('Attach as %I or as a superuser, or GRANT %1$I TO %I.', owner, current_user);
+            using errcode = 'insufficient_privilege',
+            hint = format('Attach as %I or as a superuser, or GRANT %1$I TO %I.', owner, current_user);
     end if;
 
     perform pgbell.must_be_one_owners();
@@ -228,7 +254,8 @@ begin
     f.payload := nullif(payload, '{}');
     f.durable := coalesce(durable, true);
     if greatest(array_ndims(scopes), array_ndims(audience), array_ndims(columns), array_ndims(payload)) > 1 then
-        raise exception 'scopes and columns are given in arrays of one dimension' using errcode = 'array_subscript_error';
+        raise exception 'scopes and columns are given in arrays of one dimension'
+            using errcode = 'array_subscript_error';
     elsif coalesce(cardinality(scopes), 0) = 0 then
         raise exception 'a feed needs at least one scope' using errcode = 'invalid_parameter_value',
             hint = format($h$For example: select pgbell.attach(%L, scopes => array[%L]).$h$, tbl, cls.relname);
@@ -242,9 +269,11 @@ begin
         end if;
         att := pgbell.parse_template(tpl);
         if octet_length(array_to_string(att.literals, '')) > 256 then
-            raise exception 'scope template "%..." is longer than 256 bytes', left(tpl, 40) using errcode = 'invalid_parameter_value';
+            raise exception 'scope template "%..." is longer than 256 bytes', left(tpl, 40)
+                using errcode = 'invalid_parameter_value';
         elsif att.columns = '{}' and att.literals[1] = any (pgbell.reserved_scopes()) then
-            raise exception 'scope "%" is reserved: a stream uses the names open, error, message, ready and close itself', tpl
+            raise exception
+                'scope "%" is reserved: a stream uses the names open, error, message, ready and close itself', tpl
                 using errcode = 'reserved_name', hint = 'Choose another name.';
         end if;
         names := names || att.columns;
@@ -271,33 +300,86 @@ begin
                     from pg_attribute a where a.attrelid = target and a.attnum > 0 and not a.attisdropped) || '.';
         elsif att.attgenerated = 'v' then
             raise exception 'column "%" of % is a virtual generated column, which triggers cannot read', att.name, tbl
-                using errcode = 'feature_not_supported', hint = 'Make it a stored one, or name the columns that it is made of.';
+                using errcode = 'feature_not_supported',
+                hint = 'Make it a stored one, or name the columns that it is made of.';
         elsif att.name = any (audience) and (att.doc or att.typtype = 'c') then
-            raise exception 'column "%" of % is of type %: an audience column holds one user id, or an array of them', att.name, tbl, att.typ
-                using errcode = 'datatype_mismatch';
+            raise exception 'column "%" of % is of type %: an audience column holds one user id, or an array of them',
+                att.name, tbl, att.typ using errcode = 'datatype_mismatch';
         end if;
     end loop;
     select coalesce(jsonb_object_agg(a.attname, format_type(a.atttypid, null)), '{}') into f.types
     from pg_attribute a
     where a.attrelid = target and a.attname = any (names) and a.attnum > 0 and not a.attisdropped;
+    f.known := pgbell.columns_of(target);
+    f.fields := array(select x from pgbell.fields_of(f) x);
+    return f;
+end $$;
+
+-- The statements by which attach would make the functions and the triggers of a feed: for reading, nothing
+-- is made or locked. Another attach that comes first has their numbers.
+create or replace function pgbell.preview(
+    target   regclass,
+    scopes   text[],
+    audience text[] default null,
+    columns  text[] default null,
+    payload  text[] default null,
+    durable  boolean default true
+) returns setof text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    f pgbell.feed := pgbell.feed_of(target, scopes, audience, columns, payload, durable);
+begin
+    f.id := coalesce((select x.id from pgbell.feed x where x.target = preview.target),
+        pg_sequence_last_value(pg_get_serial_sequence('pgbell.feed', 'id')::regclass) + 1, 1);
+    f.definition := coalesce(
+        pg_sequence_last_value(pg_get_serial_sequence('pgbell.definition', 'id')::regclass) + 1, 1);
+    return query select x.x from unnest((pgbell.texts_of(f)).texts) x (x);
+    return query select x.x from pgbell.trigger_statements(f) x (x);
+end $$;
+
+create or replace function pgbell.attach(
+    target   regclass,
+    scopes   text[],
+    audience text[] default null,
+    columns  text[] default null,
+    payload  text[] default null,
+    durable  boolean default true
+) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    patience constant text := current_setting('lock_timeout');
+    f        pgbell.feed := pgbell.feed_of(target, scopes, audience, columns, payload, durable);
+    before   pgbell.feed;
+    missed   boolean := false; -- those who listen may have missed something, or will
+begin
     if f.key = '{}' then
-        raise warning '% has no primary key: its events carry no key', tbl;
+        raise warning '% has no primary key: its events carry no key', f.tbl;
     end if;
 
     perform pgbell.lock_table(target, 'share row exclusive');
 
     -- The OIDs of dropped tables come again: what is left of those goes first, unless another attach is at it.
-    for before in select x.* from pgbell.feed x where not exists (select from pg_class c where c.oid = x.target) for update skip locked loop
+    for before in
+        select x.* from pgbell.feed x
+        where not exists (select from pg_class c where c.oid = x.target) for update skip locked
+    loop
         perform pgbell.remove(before);
     end loop;
     delete from pgbell.detached d where d.target in (
-        select d.target from pgbell.detached d where not exists (select from pg_class c where c.oid = d.target) for update skip locked);
+        select d.target from pgbell.detached d
+        where not exists (select from pg_class c where c.oid = d.target) for update skip locked);
     select x.* into before from pgbell.feed x where x.target = attach.target;
     f.known := pgbell.columns_of(target);
     f.fields := array(select x from pgbell.fields_of(f) x);
     if before.id is null then
-        insert into pgbell.feed (target, tbl, scopes, audience, columns, payload, durable, key, types, made_on, known, fields)
-        values (f.target, f.tbl, f.scopes, f.audience, f.columns, f.payload, f.durable, f.key, f.types, f.made_on, f.known, f.fields)
+        insert into pgbell.feed (target, tbl, scopes, audience, columns, payload, durable, key, types, made_on, known,
+            fields)
+        values (f.target, f.tbl, f.scopes, f.audience, f.columns, f.payload, f.durable, f.key, f.types, f.made_on,
+            f.known, f.fields)
         returning id into f.id;
     else
         f.id := before.id;
@@ -307,17 +389,19 @@ begin
     end if;
     f.definition := pgbell.define(f);
     update pgbell.feed x
-    set (tbl, scopes, audience, columns, payload, durable, key, types, made_on, known, fields, definition) =
-        (f.tbl, f.scopes, f.audience, f.columns, f.payload, f.durable, f.key, f.types, f.made_on, f.known, f.fields, f.definition)
+    set (tbl, scopes, audience, columns, payload, durable, key, types, made_on, known, fields, definition)
+        = (f.tbl, f.scopes, f.audience, f.columns, f.payload, f.durable, f.key, f.types, f.made_on, f.known, f.fields,
+            f.definition)
     where x.id = f.id;
 
     perform pgbell.make_triggers(f);
     delete from pgbell.detached d where d.target = f.target;
     missed := missed or found;
-    perform pgbell.record(f.definition, tbl, 'attach', array[
-        json_build_object('templates', case when missed then before.scopes || f.scopes else '{}' end, 'reason', 'attached again')::text,
+    perform pgbell.record(f.definition, f.tbl, 'attach', array[
+        json_build_object('templates', case when missed then before.scopes || f.scopes else '{}' end,
+            'reason', 'attached again')::text,
         (select d.spec::text from pgbell.definition d where d.id = f.definition)]);
-    perform pgbell.ring(tbl, 'attach', null);
+    perform pgbell.ring(f.tbl, 'attach', null);
     perform set_config('lock_timeout', patience, true);
 end $$;
 

@@ -16,7 +16,8 @@ create or replace function pgbell.kind(tbl regclass) returns "char"
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select case when c.relkind = 'p' then 'p' when exists (select from pg_inherits i where tbl in (i.inhparent, i.inhrelid)) then 'i' else 'r' end::"char"
+    select case when c.relkind = 'p' then 'p'
+        when exists (select from pg_inherits i where tbl in (i.inhparent, i.inhrelid)) then 'i' else 'r' end::"char"
     from pg_class c where c.oid = tbl
 $$;
 
@@ -79,8 +80,9 @@ begin
     while rest <> '' loop
         piece := substring(rest from '^(\{\{|\}\}|\{[^{}][^}]*\}|\{\}|[^{}]+)');
         if piece is null then
-            raise exception 'scope template "%": the brace in front of "%" is not closed or closes nothing', template, left(substr(rest, 2), 20)
-                using errcode = 'invalid_parameter_value', hint = 'A column stands in braces, {project_id}; a literal brace is written twice, {{ or }}.';
+            raise exception 'scope template "%": the brace in front of "%" is not closed or closes nothing',
+                template, left(substr(rest, 2), 20) using errcode = 'invalid_parameter_value',
+                hint = 'A column stands in braces, {project_id}; a literal brace is written twice, {{ or }}.';
         end if;
         rest := substr(rest, length(piece) + 1);
         if piece in ('{{', '}}') then
@@ -107,7 +109,10 @@ as $$ select 'pgbell.feed_' || feed || '_' || trg || '()' $$;
 create or replace function pgbell.feed_functions(feed integer) returns setof pg_proc
 language sql stable
 set search_path = pg_catalog, pg_temp
-as $$ select p.* from pg_proc p where p.pronamespace = 'pgbell'::regnamespace and p.proname ~ ('^feed_' || feed || '_') $$;
+as $$
+    select p.* from pg_proc p
+    where p.pronamespace = 'pgbell'::regnamespace and p.proname ~ ('^feed_' || feed || '_')
+$$;
 
 -- The triggers of a feed. Statement triggers do the work of a plain table. A statement that names a
 -- partition skips those of the root, so that partitioned tables have row triggers, which Postgres clones
@@ -123,7 +128,8 @@ as $$
     select t.t, w.trg, format('pgbell_%s_%s', w.trg, f.id)::name, w.definition, w.enabled
     from pgbell.kind(f.target) k (k), pgbell.tree(f.target) t (t), (values
         ('r', 'insert', 'after insert on %s referencing new table as new_rows for each statement', 'O'),
-        ('r', 'update', 'after update on %s referencing old table as old_rows new table as new_rows for each statement', 'O'),
+        ('r', 'update', 'after update on %s referencing old table as old_rows new table as new_rows'
+            ' for each statement', 'O'),
         ('r', 'delete', 'after delete on %s referencing old table as old_rows for each statement', 'O'),
         ('r', 'row_insert', 'after insert on %s for each row', 'R'),
         ('r', 'row_update', 'after update on %s for each row', 'R'),
@@ -150,7 +156,8 @@ begin
     if not exists (select from pg_class c where c.oid = f.target) then
         return 'the table was dropped: select pgbell.detach(' || f.target::oid || ')';
     elsif (select c.relispartition from pg_class c where c.oid = f.target) then
-        return format('the table is now a partition: detach it and attach %s', pgbell.table_name(pg_partition_root(f.target)));
+        return format('the table is now a partition: detach it and attach %s',
+            pgbell.table_name(pg_partition_root(f.target)));
     elsif f.made_on <> f.target::oid then
         return 'the table was restored from a dump: attach it again';
     elsif f.key <> pgbell.primary_key(f.target) then
@@ -158,7 +165,8 @@ begin
     end if;
     select string_agg(format('column %s %s', quote_ident(c.name), case
             when a.attname is null then 'is gone'
-            when a.atttypid <> c.type then 'was ' || (f.types ->> c.name) || ', now is ' || format_type(a.atttypid, null)
+            when a.atttypid <> c.type
+                then 'was ' || (f.types ->> c.name) || ', now is ' || format_type(a.atttypid, null)
             else 'is another one of the same name' end), '; ' order by c.name)
     into problem
     from unnest(f.known) c
@@ -168,15 +176,18 @@ begin
         return problem || ': attach the table again';
     end if;
 
-    select string_agg(p.name || p.what || case when p.tbl <> f.target then ' on ' || pgbell.table_name(p.tbl) else '' end, '; ' order by p.tbl, p.name)
+    select string_agg(p.name || p.what
+        || case when p.tbl <> f.target then ' on ' || pgbell.table_name(p.tbl) else '' end, '; ' order by p.tbl, p.name)
     into problem
     from (
         select w.tbl, w.name, ' is missing' as what
         from pgbell.wanted_triggers(f) w
-        left join pg_trigger t on t.tgrelid = w.tbl and t.tgname = w.name and t.tgfoid = to_regprocedure(pgbell.feed_function(f.id, w.trg))
+        left join pg_trigger t on t.tgrelid = w.tbl and t.tgname = w.name
+            and t.tgfoid = to_regprocedure(pgbell.feed_function(f.id, w.trg))
         where t.oid is null
         union all
-        select t.tgrelid, t.tgname, case t.tgenabled when 'D' then ' is disabled' else ' was enabled otherwise than attached' end -- of a partition, too
+        select t.tgrelid, t.tgname, -- of a partition, too
+            case t.tgenabled when 'D' then ' is disabled' else ' was enabled otherwise than attached' end
         from pg_trigger t
         left join pgbell.wanted_triggers(f) w on t.tgrelid = w.tbl and t.tgname = w.name
         where t.tgfoid in (select p.oid from pgbell.feed_functions(f.id) p) and t.tgenabled <> coalesce(w.enabled, 'A')

@@ -36,11 +36,14 @@ declare
 begin
     select n.* into schema from pg_namespace n where n.nspname = 'pgbell';
     for what in
-        select 'routine ' || p.oid::regprocedure from pg_proc p where p.pronamespace = schema.oid and p.proowner <> schema.nspowner
+        select 'routine ' || p.oid::regprocedure from pg_proc p
+        where p.pronamespace = schema.oid and p.proowner <> schema.nspowner
         union all
         select case c.relkind when 'c' then 'type ' else 'table ' end || c.oid::regclass from pg_class c
         where c.relnamespace = schema.oid and c.relowner <> schema.nspowner and c.relkind in ('r', 'S', 'v', 'c')
-            and not (c.relkind = 'S' and exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype in ('i', 'a'))) -- a column's
+            and not (c.relkind = 'S' and exists ( -- a column's
+                select from pg_depend d
+                where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype in ('i', 'a')))
     loop
         execute format('alter %s owner to %I', what, pg_get_userbyid(schema.nspowner));
     end loop;
@@ -55,7 +58,9 @@ as $$
 declare
     other record;
 begin
-    select pg_describe_object(o.classid, o.oid, 0) as what, pg_get_userbyid(o.owner) as owner, pg_get_userbyid(n.nspowner) as schemas into other
+    select pg_describe_object(o.classid, o.oid, 0) as what, pg_get_userbyid(o.owner) as owner,
+        pg_get_userbyid(n.nspowner) as schemas
+    into other
     from pg_namespace n, lateral (
         select 'pg_class'::regclass, c.oid, c.relowner from pg_class c where c.relnamespace = n.oid
         union all select 'pg_proc'::regclass, p.oid, p.proowner from pg_proc p where p.pronamespace = n.oid
@@ -64,8 +69,10 @@ begin
     order by o.oid = to_regclass('pgbell.journal') desc, o.classid desc, o.oid limit 1;
     if found then
         raise exception 'schema pgbell belongs to %, but % to %', other.schemas, other.what, other.owner
-            using errcode = 'object_not_in_prerequisite_state', hint = 'All of it must be one role''s. ' || case other.what when 'table pgbell.journal'
-                then format('ALTER SCHEMA pgbell OWNER TO %I.', other.owner) else format('Drop what pgbell has not made, and give the rest to %I.', other.schemas) end;
+            using errcode = 'object_not_in_prerequisite_state',
+            hint = 'All of it must be one role''s. ' || case other.what when 'table pgbell.journal'
+                then format('ALTER SCHEMA pgbell OWNER TO %I.', other.owner)
+                else format('Drop what pgbell has not made, and give the rest to %I.', other.schemas) end;
     end if;
 end $$;
 

@@ -373,7 +373,7 @@ declare
     q    constant record := pgbell.facts(f, op, shape, columns, there, indent + 4);
     -- The facts are made once: without offset, Postgres would put them in place of their name.
     rest constant text := q.facts || ' as facts' || coalesce(pad || '    ' || q.source, '')
-        || pad || '    offset 0' || pad || ') x'
+        || pad || '    offset 0) x'
         || coalesce(pad || 'where ' || replace(q.changes, 'facts', 'x.facts') || ' operator(pg_catalog.>) 0', '');
 begin
     if not f.durable then
@@ -437,12 +437,13 @@ set search_path = pg_catalog, pg_temp
 as $$
     select concat_ws(e'\n' || repeat(' ', indent),
         'if pg_catalog.mod(gate, 2) operator(pg_catalog.=) 0 then',
-        '    insert into pgbell.journal_0 ' || values,
+        '    insert into pgbell.journal_0 (definition, tbl, op, facts)',
+        '    values ' || facts,
         'else',
-        '    insert into pgbell.journal_1 ' || values,
+        '    insert into pgbell.journal_1 (definition, tbl, op, facts)',
+        '    values ' || facts,
         'end if;')
-    from format('(definition, tbl, op, facts) values (%s, pgbell.name_of(%L), %L, facts);',
-        f.definition, f.target::oid, op) as values
+    from format('(%s, pgbell.name_of(%L), %L, facts);', f.definition, f.target::oid, op) as facts
 $$;
 
 -- What a statement's trigger does, of a table that is as it was.
@@ -463,8 +464,7 @@ begin
         '        perform ' || pgbell.many(f, op, 'many', columns, columns, 8) || ';',
         '    else',
         '        select ' || q.facts,
-        '        into facts',
-        '        ' || q.source || ';',
+        '        into facts ' || q.source || ';',
         '        if not found' || coalesce(' or ' || q.changes || ' operator(pg_catalog.=) 0', '') || ' then',
         '            return null;',
         '        els' || pgbell.insertion(f, op, 8),
@@ -557,7 +557,7 @@ begin
             case when by_row or formatted then
                 e'\nset search_path = pg_catalog, pg_temp' end);
         body := concat_ws(e'\n', '',
-            format('-- %s %s: records the values of the columns that its feed names%s.',
+            format('-- %s %s: records the values of columns that its feed names%s.',
                 case op when 'insert' then 'INSERT INTO' when 'update' then 'UPDATE' else 'DELETE FROM' end, shown,
                 case op when 'update' then ', before (o) and after (n), and which changed' else '' end),
             '-- Made by pgbell.attach, see docs/sql.md. It qualifies names, for it runs with its owner''s rights.',
@@ -583,5 +583,7 @@ begin
             'end ');
     end if;
     return format('create or replace function pgbell.feed_%s_%s() returns trigger', f.id, trg)
-        || format(e'\nlanguage plpgsql security definer%s\nas %L', settings, body);
+        || e'\nlanguage plpgsql security definer' || settings
+        || e'\nas ' || case when strpos(body, '$function') = 0 then '$function$' || body || '$function$'
+            else quote_literal(body) end;
 end $$;
