@@ -5,19 +5,19 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
+	"time"
 )
 
-// burst measures the first two seconds of many writers after nothing was written for a
-// while: pgbell's server waits to be rung then, and has yet to see that it is busy.
+// burst measures the first seconds of many writers after nothing was written for a while:
+// pgbell's server waits to be rung then, and has yet to see that it is busy.
 func (w *world) burst(ctx context.Context, r *report) error {
 	const slow = "_slow" // behind the names of databases for which a flush is
 	var all []string
 	for _, name := range three {
 		all = append(all, name, name+slow)
 	}
-	if err := w.makeTables(ctx, shape{rows: w.plan.rows, projects: 1000}, all...); err != nil {
+	if err := w.makeTables(ctx, shape{rows: w.plan.loadRows, projects: 1000}, all...); err != nil {
 		return err
 	}
 	stop, err := w.serveAll(ctx, all...)
@@ -30,13 +30,16 @@ func (w *world) burst(ctx context.Context, r *report) error {
 		if err := pause(ctx, w.plan.lull); err != nil {
 			return err
 		}
-		slices.Reverse(all)
 		err := turns(all, 1, func(database string) error {
-			do := writing{script: oneRow, clients: w.plan.flushers, seconds: 2}
+			url := w.url(database)
 			if strings.HasSuffix(database, slow) {
-				do.options = slowFlush
+				url += "&commit_delay=2000&commit_siblings=0" // as slowFlush
 			}
-			rate, err := w.pgbench(ctx, database, do)
+			// All are due at once: a closed loop. Nobody hears of what sessions do before, which
+			// is rolled back.
+			l := newLoad(1, make([]time.Duration, w.plan.loadRows))
+			err := l.run(ctx, w.plan.flushers, w.plan.burst, l.updates(url))
+			_, rate := l.made()
 			rates[database] = append(rates[database], rate)
 			return err
 		})
@@ -52,7 +55,7 @@ func (w *world) burst(ctx context.Context, r *report) error {
 		w.log("%s: bare %.0f, naive %.0f, pgbell %.0f transactions/s", name, *f.Bare, *f.Naive, *f.Pgbell)
 		r.Rows = append(r.Rows, f.judge(bare, atLeast(0.6)))
 	}
-	row("burst", fmt.Sprintf("%d clients after %v of quiet, the first 2 s", w.plan.flushers, w.plan.lull), "")
+	row("burst", fmt.Sprintf("%d clients after %g s of quiet, the first %g s", w.plan.flushers, w.plan.lull.Seconds(), w.plan.burst.Seconds()), "")
 	row("burst-slow-flush", "the same, 2 ms added to each WAL flush", slow)
 	return nil
 }

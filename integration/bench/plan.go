@@ -16,7 +16,7 @@ type plan struct {
 	flushers    int           // writers when a flush is slow
 	commits     int           // watched while no server runs
 	sessions    int           // whose first write is timed
-	lull        time.Duration // before a burst
+	lull, burst time.Duration // how long nothing is written, and then much
 	bulk        int           // rows of the bulk update
 	rates       []int         // changes a second, in the picture; must have those of the rows, 50 and 3,000
 	writers     int           // of an open loop, and of what is as in sysbench: 16 at most
@@ -48,7 +48,7 @@ type stalledPlan struct {
 // full takes less than fifteen minutes on two cores.
 var full = plan{
 	rows: 10_000, rounds: 5, curveRounds: 2, seconds: 2, clients: []int{1, 4, 16, 64}, flushers: 64, commits: 2000, bulk: 100_000,
-	sessions: 200, lull: time.Minute,
+	sessions: 200, lull: time.Minute, burst: 2 * time.Second,
 	rates: []int{50, 500, 1500, 3000}, writers: 16, loadRows: 100_000, load: 4 * time.Second, quiet: 2 * time.Second,
 	events: 60, streams: []int{1000, 2500, 5000, 10_000}, settle: 2 * time.Second,
 	scopes: 10_000, scopesRate: 2000, backlog: 20_000,
@@ -59,7 +59,7 @@ var full = plan{
 // quick shows that the harness works. Its figures mean nothing.
 var quick = plan{
 	rows: 1000, rounds: 1, curveRounds: 1, each: 1, clients: []int{1, 16}, flushers: 4, commits: 100, bulk: 2000,
-	sessions: 3, lull: 100 * time.Millisecond,
+	sessions: 3, lull: 100 * time.Millisecond, burst: 100 * time.Millisecond,
 	rates: []int{50, 3000}, writers: 4, loadRows: 5000, load: 300 * time.Millisecond, quiet: time.Second,
 	events: 5, streams: []int{20, 50}, settle: 100 * time.Millisecond,
 	scopes: 50, scopesRate: 200, backlog: 500,
