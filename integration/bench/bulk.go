@@ -24,13 +24,9 @@ func (w *world) bulkUpdate(ctx context.Context, r *report) error {
 	if err != nil {
 		return err
 	}
-	base := median(times[bare])
-	row := figure{
-		Key: "bulk", Name: fmt.Sprintf("UPDATE of %s rows in one statement, time above bare", count(w.plan.bulk)), Unit: "ms",
-		Bare: &base, Naive: new(median(times[naive]) - base), Pgbell: new(median(times[pgbell]) - base),
-		Note: "bare: its whole time",
-	}
-	w.log("bulk: bare %.0f ms, naive %.0f, pgbell %.0f above it", base, *row.Naive, *row.Pgbell)
+	row := figure{Key: "bulk", Name: fmt.Sprintf("UPDATE of %s rows in one statement", count(w.plan.bulk)), Unit: "ms", Bare: new(median(times[bare]))}
+	row.aboveBare(median(times[naive]), median(times[pgbell]))
+	w.log("bulk: bare %.0f ms, naive %.0f, pgbell %.0f above it", *row.Bare, *row.Naive, *row.Pgbell)
 	r.Rows = append(r.Rows, row.judge(naive, atMost(0.6)))
 	return nil
 }

@@ -10,14 +10,14 @@ import (
 	"time"
 )
 
-// serve starts the server of a contender and returns once it listens to the database.
+// serve starts the contender's server of a database and returns once it listens there.
 // Bare has none: then it is nil.
-func (w *world) serve(ctx context.Context, name string) (*process, error) {
-	switch name {
+func (w *world) serve(ctx context.Context, database string) (*process, error) {
+	switch contender(database) {
 	case bare:
 		return nil, nil
 	case pgbell:
-		p, err := start(ctx, w.url(name), w.binary(), "serve", "--addr", "127.0.0.1:0", "--auth", "header", "--drain", "0s")
+		p, err := start(ctx, w.url(database), w.binary(), "serve", "--addr", "127.0.0.1:0", "--auth", "header", "--drain", "0s")
 		if err != nil {
 			return nil, err
 		}
@@ -31,20 +31,19 @@ func (w *world) serve(ctx context.Context, name string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	return start(ctx, w.url(naive), self, serveArg, name)
+	return start(ctx, w.url(database), self, serveArg, naive)
 }
 
-// serveAll starts the servers of the contenders that have one. The returned function
-// stops them.
-func (w *world) serveAll(ctx context.Context) (stop func(), err error) {
+// serveAll starts the servers of databases. The returned function stops them.
+func (w *world) serveAll(ctx context.Context, databases ...string) (stop func(), err error) {
 	var all []*process
 	stop = func() {
 		for _, p := range all {
 			p.stop()
 		}
 	}
-	for _, name := range []string{naive, pgbell} {
-		p, err := w.serve(ctx, name)
+	for _, database := range databases {
+		p, err := w.serve(ctx, database)
 		if err != nil {
 			stop()
 			return nil, err

@@ -7,9 +7,6 @@ import (
 	"fmt"
 )
 
-// loadWriters is how many connections an open loop has.
-const loadWriters = 16
-
 var two = []string{naive, pgbell}
 
 // timed is what one contender's frames took, over all rounds.
@@ -58,7 +55,7 @@ func (w *world) latency(ctx context.Context, r *report) error {
 			row.Naive, row.Pgbell = new(n.sent.quantile(0.99)), new(p.sent.quantile(0.99))
 			r.Rows = append(r.Rows, row.judge(naive, nil))
 		case 3000:
-			row.Key, row.Name = "latency-3000-p99", "the same at 3,000 changes/s from 16 writers, p99"
+			row.Key, row.Name = "latency-3000-p99", fmt.Sprintf("the same at 3,000 changes/s from %d writers, p99", w.plan.writers)
 			row.Naive, row.Pgbell = new(n.due.quantile(0.99)), new(p.due.quantile(0.99))
 			f := row.judge("", atMost(50))
 			f.Note = fmt.Sprintf("made %.0f and %.0f changes/s; %s", median(n.rates), median(p.rates), f.Note)
@@ -83,7 +80,7 @@ func lost(t *timed) string {
 func (w *world) latencyAt(ctx context.Context, name string, rate float64, all *timed) error {
 	return w.withStreams(ctx, name, shape{rows: w.plan.loadRows, projects: 1}, same("project:0", 1), func(_ *process, s *streams) error {
 		warm := newLoad(1, steady(min(rate, 500), w.plan.load/4))
-		if err := warm.run(ctx, loadWriters, w.plan.load, warm.updates(w.url(name))); err != nil {
+		if err := warm.run(ctx, w.plan.writers, w.plan.load, warm.updates(w.url(name))); err != nil {
 			return err
 		}
 		l := newLoad(1+len(warm.due), steady(rate, w.plan.load))
@@ -95,7 +92,7 @@ func (w *world) latencyAt(ctx context.Context, name string, rate float64, all *t
 func (w *world) timeLoad(ctx context.Context, s *streams, l *load, streams int64, all *timed, newWriter newWriterFunc) error {
 	t := newTally(l, 0)
 	s.count(t)
-	if err := l.run(ctx, loadWriters, 2*w.plan.load, newWriter); err != nil {
+	if err := l.run(ctx, w.plan.writers, 2*w.plan.load, newWriter); err != nil {
 		return err
 	}
 	made, rate := l.made()

@@ -38,9 +38,13 @@ var suites = []struct {
 }{
 	{"writers", (*world).writers},
 	{"flush", (*world).flush},
+	{"burst", (*world).burst},
+	{"statements", (*world).statements},
 	{"bulk", (*world).bulkUpdate},
+	{"sysbench", (*world).sysbench},
 	{"silent", (*world).silent},
 	{"latency", (*world).latency},
+	{"read", (*world).read},
 	{"fanout", (*world).fanout},
 	{"scopes", (*world).manyScopes},
 	{"most", (*world).mostFrames},

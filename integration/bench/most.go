@@ -35,7 +35,7 @@ func (w *world) mostOf(ctx context.Context, name string) (best float64, err erro
 	m := w.plan.most
 	err = w.withStreams(ctx, name, shape{rows: w.plan.loadRows, projects: 1}, same("project:0", m.streams), func(_ *process, s *streams) error {
 		warm := newLoad(1, steady(m.first/2, w.plan.load/4))
-		if err := warm.run(ctx, loadWriters, time.Second, warm.updates(w.url(name))); err != nil {
+		if err := warm.run(ctx, w.plan.writers, time.Second, warm.updates(w.url(name))); err != nil {
 			return err
 		}
 		l := newLoad(1+len(warm.due), ramp(m.first, m.growth, m.longest, w.plan.loadRows-len(warm.due)))
@@ -48,7 +48,7 @@ func (w *world) mostOf(ctx context.Context, name string) (best float64, err erro
 			defer enough()
 			watched <- waitFor(ctx, time.Hour, func() (bool, error) { return s.overloaded(t), nil })
 		}()
-		err := l.run(ctx, loadWriters, time.Second, l.updates(w.url(name)))
+		err := l.run(ctx, w.plan.writers, time.Second, l.updates(w.url(name)))
 		enough()
 		<-watched
 		s.count(nil)

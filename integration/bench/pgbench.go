@@ -13,12 +13,9 @@ import (
 	"syscall"
 )
 
-// pgbenchRows is how many rows the writers choose from at random: so many that they
-// seldom wait for each other's row.
-const pgbenchRows = 10_000
-
-var pgbenchScript = fmt.Sprintf("\\set id random(1, %d)\n"+
-	"update tasks set title = 'task of ' || :client_id, done = not done, updated_at = now() where id = :id;\n", pgbenchRows)
+// oneRow is a script of pgbench; it is told how many rows there are.
+const oneRow = "\\set id random(1, :rows)\n" +
+	"update tasks set title = 'task of ' || :client_id, done = not done, updated_at = now() where id = :id;\n"
 
 // slowFlush adds 2 ms to each WAL flush: its leader sleeps commit_delay microseconds
 // first, however few others run. XLogFlush and MinimumActiveBackends in PostgreSQL's
@@ -27,20 +24,31 @@ const slowFlush = "-c commit_delay=2000 -c commit_siblings=0"
 
 var pgbenchTPS = regexp.MustCompile(`(?m)^tps = ([0-9.]+) \(without initial connection time\)`)
 
-// pgbench runs so many writers for so many seconds and returns their transactions a
-// second. options are for their sessions, as PGOPTIONS has them.
-func (w *world) pgbench(ctx context.Context, database string, clients, seconds int, options string) (float64, error) {
+// writing is what pgbench is to do: so many writers, each a script over and over, for so
+// many seconds. options are for their sessions, as PGOPTIONS has them.
+type writing struct {
+	script           string
+	clients, seconds int
+	options          string
+}
+
+// pgbench returns the transactions a second.
+func (w *world) pgbench(ctx context.Context, database string, do writing) (float64, error) {
 	path := filepath.Join(w.server.BinDir(), "pgbench")
 	if _, err := os.Stat(path); err != nil {
 		return 0, fmt.Errorf("%w: install the package that has it (Debian: postgresql; Fedora: postgresql-contrib)", err)
 	}
-	script := filepath.Join(w.dir, "update.sql")
-	if err := os.WriteFile(script, []byte(pgbenchScript), 0o600); err != nil {
+	script := filepath.Join(w.dir, "script.sql")
+	if err := os.WriteFile(script, []byte(do.script), 0o600); err != nil {
 		return 0, err
 	}
-	cmd := exec.CommandContext(ctx, path, "--no-vacuum", "--protocol=prepared", "--file="+script, "--time="+strconv.Itoa(seconds),
-		"--client="+strconv.Itoa(clients), "--jobs="+strconv.Itoa(min(clients, 2)), w.url(database))
-	cmd.Env = append(os.Environ(), "PGOPTIONS="+options)
+	until := "--time=" + strconv.Itoa(do.seconds)
+	if w.plan.each > 0 {
+		until = "--transactions=" + strconv.Itoa(w.plan.each)
+	}
+	cmd := exec.CommandContext(ctx, path, "--no-vacuum", "--protocol=prepared", "--file="+script, until,
+		"--define=rows="+strconv.Itoa(w.plan.rows), "--client="+strconv.Itoa(do.clients), "--jobs="+strconv.Itoa(min(do.clients, 2)), w.url(database))
+	cmd.Env = append(os.Environ(), "PGOPTIONS="+do.options)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	out, err := cmd.CombinedOutput()
 	if ctx.Err() != nil {

@@ -7,14 +7,19 @@ import "time"
 // plan says how much of everything there is to be.
 type plan struct {
 	noSync      bool          // PostgreSQL flushes nothing: for tests
+	rows        int           // from which writers in a closed loop choose at random: they seldom wait for each other's
 	rounds      int           // of a figure that has a target
 	curveRounds int           // of a figure that is only in a picture
 	seconds     int           // of a round of pgbench
+	each        int           // transactions of each writer, in place of those seconds; 0 for none
 	clients     []int         // writers, in the picture; must have those of the rows, 1 and 16
 	flushers    int           // writers when a flush is slow
 	commits     int           // watched while no server runs
+	sessions    int           // whose first write is timed
+	lull, burst time.Duration // how long nothing is written, and then much
 	bulk        int           // rows of the bulk update
 	rates       []int         // changes a second, in the picture; must have those of the rows, 50 and 3,000
+	writers     int           // of an open loop, and of what is as in sysbench: 16 at most
 	loadRows    int           // for open loops to change, each once in a run
 	load        time.Duration // of a round in an open loop
 	quiet       time.Duration // without a frame, after which none is expected any more
@@ -23,6 +28,7 @@ type plan struct {
 	settle      time.Duration // before memory is read; half of it where that is only for the picture
 	scopes      int           // each with a stream
 	scopesRate  int
+	backlog     int // changes that a server finds at once
 	most        mostPlan
 	stalled     stalledPlan
 }
@@ -39,22 +45,24 @@ type stalledPlan struct {
 	rate, lead, counted int // events a second; how many until the pipes are full; how many then count
 }
 
-// full takes less than ten minutes on two cores.
+// full takes less than fifteen minutes on two cores.
 var full = plan{
-	rounds: 5, curveRounds: 2, seconds: 2, clients: []int{1, 2, 4, 8, 16, 32, 64}, flushers: 64, commits: 2000, bulk: 100_000,
-	rates: []int{50, 500, 1500, 3000}, loadRows: 100_000, load: 4 * time.Second, quiet: 2 * time.Second,
+	rows: 10_000, rounds: 5, curveRounds: 2, seconds: 2, clients: []int{1, 4, 16, 64}, flushers: 64, commits: 2000, bulk: 100_000,
+	sessions: 200, lull: time.Minute, burst: 2 * time.Second,
+	rates: []int{50, 500, 1500, 3000}, writers: 16, loadRows: 100_000, load: 4 * time.Second, quiet: 2 * time.Second,
 	events: 60, streams: []int{1000, 2500, 5000, 10_000}, settle: 2 * time.Second,
-	scopes: 10_000, scopesRate: 2000,
+	scopes: 10_000, scopesRate: 2000, backlog: 20_000,
 	most:    mostPlan{streams: 1000, first: 100, growth: 1.08, longest: 45 * time.Second, window: time.Second},
 	stalled: stalledPlan{rate: 150, lead: 1000, counted: 500},
 }
 
 // quick shows that the harness works. Its figures mean nothing.
 var quick = plan{
-	rounds: 1, curveRounds: 1, seconds: 1, clients: []int{1, 16}, flushers: 4, commits: 100, bulk: 2000,
-	rates: []int{50, 3000}, loadRows: 5000, load: 300 * time.Millisecond, quiet: time.Second,
+	rows: 1000, rounds: 1, curveRounds: 1, each: 1, clients: []int{1, 16}, flushers: 4, commits: 100, bulk: 2000,
+	sessions: 3, lull: 100 * time.Millisecond, burst: 100 * time.Millisecond,
+	rates: []int{50, 3000}, writers: 4, loadRows: 5000, load: 300 * time.Millisecond, quiet: time.Second,
 	events: 5, streams: []int{20, 50}, settle: 100 * time.Millisecond,
-	scopes: 50, scopesRate: 200,
+	scopes: 50, scopesRate: 200, backlog: 500,
 	most:    mostPlan{streams: 20, first: 50, growth: 2, longest: 1500 * time.Millisecond, window: 250 * time.Millisecond},
 	stalled: stalledPlan{rate: 1000, lead: 1000, counted: 100},
 }

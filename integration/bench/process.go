@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // process is a server that was started for a measurement.
@@ -106,22 +108,13 @@ func (p *process) stop() {
 
 // cpu returns the processor time that the process has used.
 func (p *process) cpu() (time.Duration, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.pid))
-	if err != nil {
-		return 0, err
+	// The clock of another process: clock_getcpuclockid(3), and CPUCLOCK_SCHED in Linux'
+	// include/linux/posix-timers.h.
+	var t unix.Timespec
+	if err := unix.ClockGettime(int32(^p.pid<<3|2), &t); err != nil {
+		return 0, fmt.Errorf("processor time of process %d: %w", p.pid, err)
 	}
-	// utime and stime are fields 14 and 15, in ticks of which each machine that Go runs
-	// on has 100 a second; the second field, a name in parentheses, may hold spaces: proc(5).
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-	if len(fields) < 13 {
-		return 0, fmt.Errorf("/proc/%d/stat: too short", p.pid)
-	}
-	user, uerr := strconv.Atoi(fields[11])
-	system, serr := strconv.Atoi(fields[12])
-	if uerr != nil || serr != nil {
-		return 0, fmt.Errorf("/proc/%d/stat: %s", p.pid, stat)
-	}
-	return time.Duration(user+system) * 10 * time.Millisecond, nil
+	return time.Duration(t.Nano()), nil
 }
 
 var residentLine = regexp.MustCompile(`(?m)^VmRSS:\s+(\d+) kB$`)

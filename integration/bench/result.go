@@ -43,10 +43,15 @@ func atMost(v float64) *target  { return &target{AtMost: &v} }
 // judge fills in the ratio, to the figure of one called of, "" for none, and whether
 // the target is met.
 func (f figure) judge(of string, t *target) figure {
+	return f.against(of, map[string]*float64{bare: f.Bare, naive: f.Naive}[of], t)
+}
+
+// against does so with a ratio to base, which may be another row's figure.
+func (f figure) against(of string, base *float64, t *target) figure {
 	value := f.Pgbell
 	if of != "" {
 		value = nil
-		if base := map[string]*float64{bare: f.Bare, naive: f.Naive}[of]; base != nil && *base != 0 && f.Pgbell != nil {
+		if base != nil && *base != 0 && f.Pgbell != nil {
 			value = new(*f.Pgbell / *base)
 			f.Ratio, f.Of = value, of
 		}
@@ -57,6 +62,13 @@ func (f figure) judge(of string, t *target) figure {
 		f.Met = &met
 	}
 	return f
+}
+
+// aboveBare makes f a row of times above bare's.
+func (f *figure) aboveBare(naive, pgbell float64) {
+	f.Name += ", time above bare"
+	f.Naive, f.Pgbell = new(naive-*f.Bare), new(pgbell-*f.Bare)
+	f.Note = "bare: its whole time"
 }
 
 // complete says whether all of the row's figures are numbers.

@@ -14,7 +14,7 @@ func (w *world) manyScopes(ctx context.Context, r *report) error {
 		scopes[i] = fmt.Sprintf("project:%d", i)
 	}
 	all := map[string]*timed{naive: {}, pgbell: {}}
-	cpu := map[string][]float64{}
+	cpu, core := map[string][]float64{}, map[string][]float64{}
 	err := turns(two, w.plan.curveRounds, func(name string) error {
 		return w.withStreams(ctx, name, shape{rows: w.plan.loadRows, projects: len(scopes)}, scopes, func(server *process, s *streams) error {
 			before, err := server.cpu()
@@ -26,8 +26,13 @@ func (w *world) manyScopes(ctx context.Context, r *report) error {
 				return err
 			}
 			after, err := server.cpu()
+			if err != nil {
+				return err
+			}
 			made, _ := l.made()
 			cpu[name] = append(cpu[name], (after-before).Seconds()*1e6/float64(made))
+			rate, err := w.perCore(ctx, name, server, s, 1+len(l.due), int64(w.plan.backlog))
+			core[name] = append(core[name], rate)
 			return err
 		})
 	})
@@ -50,5 +55,11 @@ func (w *world) manyScopes(ctx context.Context, r *report) error {
 		Key: "change-cpu", Name: "server CPU per million changes, each to one stream", Unit: "s",
 		Naive: new(median(cpu[naive])), Pgbell: new(median(cpu[pgbell])),
 	}.judge(naive, nil))
+	row = figure{
+		Key: "hand-out", Name: "changes/s that one core of the server hands out at saturation, each to one stream", Unit: "changes/s",
+		Naive: new(median(core[naive])), Pgbell: new(median(core[pgbell])),
+	}
+	w.log("handed out: naive %.0f, pgbell %.0f changes/s of one core", *row.Naive, *row.Pgbell)
+	r.Rows = append(r.Rows, row.judge(naive, nil))
 	return nil
 }

@@ -29,7 +29,7 @@ func (w *world) silent(ctx context.Context, r *report) error {
 // notifications starts a contender's server and stops it, then makes
 // commits and returns how many notifications another session receives.
 func (w *world) notifications(ctx context.Context, name string) (int, error) {
-	if err := w.makeTable(ctx, name, shape{rows: pgbenchRows, projects: 1000}); err != nil {
+	if err := w.makeTable(ctx, name, shape{rows: w.plan.rows, projects: 1000}); err != nil {
 		return 0, err
 	}
 	server, err := w.serve(ctx, name)
@@ -51,7 +51,7 @@ func (w *world) notifications(ctx context.Context, name string) (int, error) {
 	}
 	defer mouth.Close(context.WithoutCancel(ctx))
 	for i := range w.plan.commits {
-		if _, err := mouth.Exec(ctx, "update tasks set done = not done, title = $2 where id = $1", 1+i%pgbenchRows, fmt.Sprint("change ", i)); err != nil {
+		if _, err := mouth.Exec(ctx, "update tasks set done = not done, title = $2 where id = $1", 1+i%w.plan.rows, fmt.Sprint("change ", i)); err != nil {
 			return 0, err
 		}
 	}

@@ -10,7 +10,7 @@ import (
 const (
 	nodeStreams  = 50_000 // of one server
 	quietSeconds = 10     // between two frames of one stream
-	changeBytes  = 230    // in the journal: docs/operations.md, "Sizing"
+	changeBytes  = 250    // an update's in the journal: docs/operations.md, "Sizing"
 )
 
 // sizing returns estimates for much more than was measured, as Markdown: the measured
@@ -21,7 +21,7 @@ func (r *report) sizing() string {
 	row := func(name, format string, value float64, of string) {
 		fmt.Fprintf(&b, "| %s | "+format+" | %s |\n", name, rough(value), of)
 	}
-	memory, frames, changes := r.of("memory-loaded"), r.of("fanout-cpu"), r.of("change-cpu") // KiB, seconds per million, the same
+	memory, frames, read, handOut := r.of("memory-loaded"), r.of("fanout-cpu"), r.of("read"), r.of("hand-out") // KiB, s per million, changes/s of one core
 	if memory > 0 {
 		row("streams in 4 GiB", "%s", 4*(1<<20)/memory, "memory per stream, loaded")
 		row(fmt.Sprintf("a million streams: memory in all, on 20 servers of %s", count(nodeStreams)), "%s GiB", 1e6*memory/(1<<20), "the same")
@@ -30,9 +30,9 @@ func (r *report) sizing() string {
 		row("frames/s of one core", "%s", 1e6/frames, "server CPU per million frames")
 		row(fmt.Sprintf("a million streams with a frame each %d s: cores in all", quietSeconds), "%s", 1e6/quietSeconds*frames/1e6, "the same")
 	}
-	if changes > 0 {
-		row("changes/s that one core reads and hands out", "%s", 1e6/changes, "server CPU per million changes")
-		row("50,000 changes/s: cores of each server", "%s", 50_000*changes/1e6, "the same, for each server reads all")
+	if read > 0 && handOut > 0 {
+		row("50,000 changes/s: cores of each server to read them", "%s", 50_000/read, "changes/s that one core reads, for each server reads all")
+		row("and cores in all to hand each out to one stream", "%s", 50_000*(1/handOut-1/read), "changes/s that one core hands out, without reading them")
 	}
 	if tps := r.of("update-16"); tps > 0 {
 		row("50,000 one-row transactions/s: cores of Postgres", "%s", 50_000/tps*float64(r.Machine.Cores), "one-row UPDATE, 16 clients, pgbench included")

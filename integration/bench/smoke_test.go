@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -23,39 +24,41 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// TestHarnessMeasures runs all but pgbench with hardly any load: that there are figures
-// counts, not which.
+// TestHarnessMeasures runs all but one-row updates by pgbench with hardly any load: that
+// there are figures counts, not which.
 func TestHarnessMeasures(t *testing.T) {
 	if testing.Short() {
 		t.Skip("not with -short")
 	}
 	p := quick
 	p.noSync = true
+	p.rows, p.flushers, p.sessions, p.backlog = 200, 2, 1, 50
 	p.bulk, p.commits, p.streams, p.scopes, p.scopesRate = 100, 20, []int{3, 5}, 5, 50
-	p.rates, p.most = []int{50, 3000}, quick.most
 	p.most.streams = 3
 	p.stalled = stalledPlan{rate: 1000, lead: 50, counted: 20}
-	r, err := measure(t.Context(), p, regexp.MustCompile("bulk|silent|latency|fanout|scopes|most|stalled"), t.Logf)
+	r, err := measure(t.Context(), p, regexp.MustCompile("burst|statements|bulk|sysbench|silent|latency|read|fanout|scopes|most|stalled"), t.Logf)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []string{
-		"bulk", "no-listener", "latency-50-p50", "latency-50-p99", "latency-3000-p99",
-		"fanout-p50", "fanout-p99", "fanout-cpu", "memory-idle", "memory-loaded", "scopes-p50", "scopes-p99", "change-cpu", "most-frames", "stalled",
+		"burst", "burst-slow-flush",
+		"rows-1", "rows-2", "rows-10", "rows-100", "moves", "altered", "partitioned-1", "large", "rows-all", "partitioned-all", "first-write",
+		"bulk", "oltp-insert", "oltp-update-index", "oltp-write-only", "no-listener", "latency-50-p50", "latency-50-p99", "latency-3000-p99", "read",
+		"fanout-p50", "fanout-p99", "fanout-cpu", "memory-idle", "memory-loaded", "scopes-p50", "scopes-p99", "change-cpu", "hand-out", "most-frames", "stalled",
 	}
-	if len(r.Rows) != len(want) {
-		t.Fatalf("got %d rows, want %d: %v", len(r.Rows), len(want), r.Rows)
+	var got []string
+	rows := map[string]figure{}
+	for _, row := range r.Rows {
+		got, rows[row.Key] = append(got, row.Key), row
 	}
-	for i, row := range r.Rows {
-		if row.Key != want[i] {
-			t.Errorf("row %d is %s, want %s", i, row.Key, want[i])
-		}
+	if !slices.Equal(got, want) {
+		t.Fatalf("got the rows %v, want %v", got, want)
 	}
 	// What does not hang on the time taken is exact.
-	if got := *r.Rows[1].Naive; got != 1000 {
+	if got := *rows["no-listener"].Naive; got != 1000 {
 		t.Errorf("naive notified in %v of 1,000 transactions", got)
 	}
-	if got := *r.Rows[len(r.Rows)-1].Pgbell; got != 100 {
+	if got := *rows["stalled"].Pgbell; got != 100 {
 		t.Errorf("%v %% of the frames came beside a stalled client, want all", got)
 	}
 	dir := t.TempDir()

@@ -37,13 +37,13 @@ func (w *world) stalledOf(ctx context.Context, name string) (percent float64, er
 			return err
 		}
 		lead := newLoad(1, evenly(plan.rate, plan.lead))
-		if err := lead.run(ctx, loadWriters, 10*time.Second, lead.updates(w.url(name))); err != nil {
+		if err := lead.run(ctx, w.plan.writers, 10*time.Second, lead.updates(w.url(name))); err != nil {
 			return err
 		}
 		l := newLoad(1+plan.lead, evenly(plan.rate, plan.counted))
 		t := newTally(l, 0)
 		s.count(t)
-		if err := l.run(ctx, loadWriters, 10*time.Second, l.updates(w.url(name))); err != nil {
+		if err := l.run(ctx, w.plan.writers, 10*time.Second, l.updates(w.url(name))); err != nil {
 			return err
 		}
 		made, _ := l.made()

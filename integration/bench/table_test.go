@@ -33,6 +33,21 @@ func TestTargetsAreJudgedByTheRatioWhereThereIsOne(t *testing.T) {
 	}
 }
 
+func TestRatioIsToAnotherRowWhereItSaysSo(t *testing.T) {
+	f := figure{Bare: new(10.0), Naive: new(30.0), Pgbell: new(40.0)}.against("one row", new(25.0), atMost(1.5))
+	if got := f.ratioCell() + "|" + f.metCell(); got != "1.60 of one row|**not met**" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestTimesAboveBareAreWithoutBares(t *testing.T) {
+	f := figure{Name: "an UPDATE", Bare: new(10.0)}
+	f.aboveBare(30, 18)
+	if *f.Naive != 20 || *f.Pgbell != 8 || *f.Bare != 10 || f.Name != "an UPDATE, time above bare" {
+		t.Errorf("%s: bare %v, naive %v, pgbell %v", f.Name, *f.Bare, *f.Naive, *f.Pgbell)
+	}
+}
+
 func TestNumbersHaveThreeDigitsThatCount(t *testing.T) {
 	for v, want := range map[float64]string{
 		0: "0", 0.85: "0.85", 0.0123: "0.012", 1.005: "1", 12.34: "12.3", 123.4: "123", 1234: "1,234", 460000: "460,000", -1234.5: "-1,234",

@@ -74,7 +74,7 @@ func (w *world) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{bare, naive, pgbell} {
+	for _, name := range three {
 		if err := w.exec(ctx, "postgres", "create database "+name+emptied); err != nil {
 			return err
 		}
@@ -115,20 +115,35 @@ func diskDir() (string, error) {
 	return "", errors.New("the directories for temporary files are in memory: set TMPDIR to one on a disk")
 }
 
+// contender returns whose database this is: it is called as the contender, or that and
+// more behind an underscore.
+func contender(database string) string {
+	name, _, _ := strings.Cut(database, "_")
+	return name
+}
+
 // url returns the connection string of a contender's database.
 func (w *world) url(database string) string {
 	return strings.Replace(w.server.URL(), "/postgres?", "/"+database+"?", 1)
 }
 
-func (w *world) exec(ctx context.Context, database, sql string) error {
+// exec executes statements over one connection.
+func (w *world) exec(ctx context.Context, database string, statements ...string) error {
 	conn, err := pgx.Connect(ctx, w.url(database))
 	if err != nil {
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	_, err = conn.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol)
-	return err
+	for _, sql := range statements {
+		if _, err := conn.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+			return err
+		}
+	}
+	return nil
 }
+
+// noFlush is behind the connection string of who doesn't wait for a flush.
+const noFlush = "&synchronous_commit=off"
 
 // shape is what a row of the table below wants the table to be like.
 type shape struct {
@@ -139,13 +154,13 @@ type shape struct {
 // emptied is the end of the name of the database that a contender begins with.
 const emptied = "_empty"
 
-// makeTable makes a contender's database anew, with the table and triggers: what a row
+// makeTable makes a database of a contender anew, with the table and triggers: what a row
 // before left in it, such as an hour's journal, is no burden to the next.
-func (w *world) makeTable(ctx context.Context, name string, s shape) error {
-	for _, sql := range []string{"drop database if exists " + name + " with (force)", "create database " + name + " template " + name + emptied} {
-		if err := w.exec(ctx, "postgres", sql); err != nil {
-			return err
-		}
+func (w *world) makeTable(ctx context.Context, database string, s shape) error {
+	name := contender(database)
+	err := w.exec(ctx, "postgres", "drop database if exists "+database+" with (force)", "create database "+database+" template "+name+emptied)
+	if err != nil {
+		return err
 	}
 	fill := fmt.Sprintf(`%s
 		insert into tasks select n, n %% %d, '%s', 'task ' || n, false, now(), nullif(repeat('x', %d), '')
@@ -158,21 +173,35 @@ func (w *world) makeTable(ctx context.Context, name string, s shape) error {
 		if s.body > 0 {
 			payload = "array['body']"
 		}
-		fill += "select pgbell.attach('tasks', array['project:{project_id}', 'task:{id}'], audience => array['owner_id'], payload => " + payload + ");"
+		fill += "select pgbell.attach('tasks', " + tasksFeed + ", payload => " + payload + ");"
 	}
-	if err := w.exec(ctx, name, fill); err != nil {
-		return fmt.Errorf("make the table of %s: %w", name, err)
+	if err := w.exec(ctx, database, fill, "vacuum analyze tasks", "checkpoint"); err != nil {
+		return fmt.Errorf("make the table of %s: %w", database, err)
 	}
-	if err := w.exec(ctx, name, "vacuum analyze tasks"); err != nil {
-		return err
-	}
-	return w.exec(ctx, name, "checkpoint")
+	return nil
 }
 
-// makeTables does so for some contenders.
-func (w *world) makeTables(ctx context.Context, s shape, names ...string) error {
-	for _, name := range names {
-		if err := w.makeTable(ctx, name, s); err != nil {
+// tasksFeed is what pgbell.attach is told of a table such as tasks.
+const tasksFeed = "array['project:{project_id}', 'task:{id}'], audience => array['owner_id']"
+
+// addTable makes a further table in a contender's database, with the contender's triggers.
+func (w *world) addTable(ctx context.Context, name, table, create, feed string) error {
+	switch name {
+	case naive:
+		create += "; create trigger tell after insert or update on " + table + " for each row execute function tell()"
+	case pgbell:
+		create += "; select pgbell.attach('" + table + "', " + feed + ")"
+	}
+	if err := w.exec(ctx, name, create, "vacuum analyze "+table); err != nil {
+		return fmt.Errorf("make %s of %s: %w", table, name, err)
+	}
+	return nil
+}
+
+// makeTables does so for some databases.
+func (w *world) makeTables(ctx context.Context, s shape, databases ...string) error {
+	for _, database := range databases {
+		if err := w.makeTable(ctx, database, s); err != nil {
 			return err
 		}
 	}

@@ -39,7 +39,7 @@ func (w *world) writers(ctx context.Context, r *report) error {
 		if clients == 1 || clients == 16 {
 			rounds = w.plan.rounds
 		}
-		tps, err := w.tps(ctx, clients, rounds, "")
+		tps, err := w.tps(ctx, three, rounds, writing{script: oneRow, clients: clients, seconds: w.plan.seconds})
 		if err != nil {
 			return err
 		}
@@ -71,14 +71,14 @@ func (w *world) flush(ctx context.Context, r *report) error {
 	}
 	defer stop()
 	// That the setting does what it should: one writer pays it in each transaction.
-	alone, err := w.pgbench(ctx, bare, 1, 1, slowFlush)
+	alone, err := w.pgbench(ctx, bare, writing{oneRow, 1, 1, slowFlush})
 	if err != nil {
 		return err
 	}
 	if alone > 1000/2 {
 		return fmt.Errorf("a flush was to take 2 ms longer, but one writer made %.0f transactions a second", alone)
 	}
-	tps, err := w.tps(ctx, w.plan.flushers, w.plan.rounds, slowFlush)
+	tps, err := w.tps(ctx, three, w.plan.rounds, writing{oneRow, w.plan.flushers, w.plan.seconds, slowFlush})
 	if err != nil {
 		return err
 	}
@@ -91,17 +91,17 @@ func (w *world) flush(ctx context.Context, r *report) error {
 
 // prepareWriters makes the tables and starts the servers. The returned function stops them.
 func (w *world) prepareWriters(ctx context.Context) (stop func(), err error) {
-	if err := w.makeTables(ctx, shape{rows: pgbenchRows, projects: 1000}, three...); err != nil {
+	if err := w.makeTables(ctx, shape{rows: w.plan.rows, projects: 1000}, three...); err != nil {
 		return nil, err
 	}
-	return w.serveAll(ctx)
+	return w.serveAll(ctx, naive, pgbell)
 }
 
 // tps returns the median of each contender's transactions a second.
-func (w *world) tps(ctx context.Context, clients, rounds int, options string) (map[string]*float64, error) {
+func (w *world) tps(ctx context.Context, names []string, rounds int, do writing) (map[string]*float64, error) {
 	rates := map[string][]float64{}
-	err := turns(three, rounds, func(name string) error {
-		rate, err := w.pgbench(ctx, name, clients, w.plan.seconds, options)
+	err := turns(names, rounds, func(name string) error {
+		rate, err := w.pgbench(ctx, name, do)
 		rates[name] = append(rates[name], rate)
 		return err
 	})
@@ -109,9 +109,9 @@ func (w *world) tps(ctx context.Context, clients, rounds int, options string) (m
 		return nil, err
 	}
 	medians := map[string]*float64{}
-	for _, name := range three {
+	for _, name := range names {
 		medians[name] = new(median(rates[name]))
 	}
-	w.log("%d clients: bare %.0f, naive %.0f, pgbell %.0f transactions/s", clients, *medians[bare], *medians[naive], *medians[pgbell])
+	w.log("%d clients: bare %.0f, naive %.0f, pgbell %.0f transactions/s", do.clients, *medians[bare], *medians[naive], *medians[pgbell])
 	return medians, nil
 }
