@@ -27,7 +27,7 @@ func (w *world) bulkUpdate(ctx context.Context, r *report) error {
 	row := figure{Key: "bulk", Name: fmt.Sprintf("UPDATE of %s rows in one statement", count(w.plan.bulk)), Unit: "ms", Bare: new(median(times[bare]))}
 	row.aboveBare(median(times[naive]), median(times[pgbell]))
 	w.log("bulk: bare %.0f ms, naive %.0f, pgbell %.0f above it", *row.Bare, *row.Naive, *row.Pgbell)
-	r.Rows = append(r.Rows, row.judge(naive, atMost(0.6)))
+	r.Rows = append(r.Rows, row.judge(naive, atMost(0.5)))
 	return nil
 }
 

@@ -50,7 +50,7 @@ func (w *world) latency(ctx context.Context, r *report) error {
 		case 50:
 			row.Key, row.Name = "latency-50-p50", "statement to frame, 50 changes/s, 1 subscriber, p50"
 			row.Naive, row.Pgbell = new(n.sent.quantile(0.5)), new(p.sent.quantile(0.5))
-			r.Rows = append(r.Rows, row.judge(naive, atMost(1.3)))
+			r.Rows = append(r.Rows, row.judge(naive, atMost(1.2)))
 			row.Key, row.Name = "latency-50-p99", "the same, p99"
 			row.Naive, row.Pgbell = new(n.sent.quantile(0.99)), new(p.sent.quantile(0.99))
 			r.Rows = append(r.Rows, row.judge(naive, nil))

@@ -60,6 +60,6 @@ func (w *world) manyScopes(ctx context.Context, r *report) error {
 		Naive: new(median(core[naive])), Pgbell: new(median(core[pgbell])),
 	}
 	w.log("handed out: naive %.0f, pgbell %.0f changes/s of one core", *row.Naive, *row.Pgbell)
-	r.Rows = append(r.Rows, row.judge(naive, nil))
+	r.Rows = append(r.Rows, row.judge("", atLeast(40_000)))
 	return nil
 }

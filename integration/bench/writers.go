@@ -51,10 +51,10 @@ func (w *world) writers(ctx context.Context, r *report) error {
 		switch clients {
 		case 1:
 			row.Key, row.Name = "update-1", "one-row UPDATE, 1 client"
-			r.Rows = append(r.Rows, row.judge(bare, atLeast(0.85)))
+			r.Rows = append(r.Rows, row.judge(bare, atLeast(0.82)))
 		case 16:
 			row.Key, row.Name = "update-16", "one-row UPDATE, 16 clients"
-			r.Rows = append(r.Rows, row.judge(bare, atLeast(0.6)))
+			r.Rows = append(r.Rows, row.judge(bare, atLeast(0.72)))
 		}
 	}
 	for _, name := range three {
@@ -85,7 +85,7 @@ func (w *world) flush(ctx context.Context, r *report) error {
 	r.Rows = append(r.Rows, figure{
 		Key: "update-slow-flush", Name: fmt.Sprintf("the same, 2 ms added to each WAL flush, %d clients", w.plan.flushers),
 		Unit: "transactions/s", Bare: tps[bare], Naive: tps[naive], Pgbell: tps[pgbell],
-	}.judge(bare, atLeast(0.85)))
+	}.judge(bare, atLeast(0.75)))
 	return nil
 }
 
