@@ -54,11 +54,6 @@ func migrate(ctx context.Context, c *cli.Command) error {
 	if err := db.PingContext(ctx); err != nil {
 		return err
 	}
-	if step != "status" {
-		if err := refusePooled(ctx, conf); err != nil {
-			return err
-		}
-	}
 	var done []migration
 	switch step {
 	case "up":
