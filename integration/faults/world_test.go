@@ -17,7 +17,7 @@ import (
 )
 
 // config says what a test needs. The zero value is one pgbell on the server that
-// the tests share, eight writers, and clients of all manners.
+// the tests share, 16 writers, and clients of all manners.
 type config struct {
 	own       bool              // a server of its own, to be harmed
 	settings  map[string]string // of it
@@ -118,7 +118,7 @@ func (w *world) begin() {
 
 	var writers, clients sync.WaitGroup
 	stop := make(chan struct{})
-	for i := range 8 {
+	for i := range 16 {
 		wr := &writer{w: w, rnd: w.fork(i)}
 		writers.Go(func() { wr.run(ctx, stop) })
 	}
