@@ -4,7 +4,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/pgbell/pgbell/listener"
 )
 
 func TestTriggerAttachNamesWhatIsWrong(t *testing.T) {
@@ -265,4 +268,18 @@ func TestTriggerEnabledByHandTellsNothingTwice(t *testing.T) {
 	if got, want := d.ask(`select state from pgbell.feeds`), "trigger pgbell_row_delete_1 was enabled otherwise than attached; pgbell_row_insert_1 was enabled otherwise than attached; pgbell_row_update_1 was enabled otherwise than attached; pgbell_truncate_1 was enabled otherwise than attached: attach the table again"; got != want {
 		t.Errorf("state %q, want %q", got, want)
 	}
+}
+
+// An app that builds its tables anew in one transaction: pages of before are told, although
+// their table is gone.
+func TestTriggerTableThatIsMadeAgainIsReset(t *testing.T) {
+	d := newTriggerDB(t)
+	d.exec(`create table items (id int primary key); select pgbell.attach('items', array['items', 'item:{id}']); insert into items values (1)`)
+	e := d.listen("", listener.Config{}, "items", "item:1").ready()
+	d.exec(`begin; drop table items; create table items (id int primary key); insert into items values (2);
+		select pgbell.attach('items', array['items']); commit`)
+	if diff := cmp.Diff([]string{"reset items public.items the table was dropped", "reset item:1 public.items the table was dropped"}, e.heard()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	e.hears(d.writer, `insert into items values (3)`, `insert items public.items {"id":3}`)
 }

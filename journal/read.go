@@ -228,7 +228,17 @@ func parseHead(cursor, floor string) (end, oldest Cursor, err error) {
 // Volatile returns the tables whose feeds are not durable, each with the
 // templates of its scopes.
 func Volatile(ctx context.Context, db Querier) (map[string][]scope.Template, error) {
-	rows, err := db.Query(ctx, "select table_name, scopes from pgbell.feeds where not durable")
+	return feeds(ctx, db, "not durable")
+}
+
+// Amiss returns, as Volatile does, the tables with whose feeds something is wrong, as
+// their state says: changes may go unheard.
+func Amiss(ctx context.Context, db Querier) (map[string][]scope.Template, error) {
+	return feeds(ctx, db, "state operator(pg_catalog.<>) 'ok'")
+}
+
+func feeds(ctx context.Context, db Querier, where string) (map[string][]scope.Template, error) {
+	rows, err := db.Query(ctx, "select table_name, scopes from pgbell.feeds where "+where)
 	if err != nil {
 		return nil, err
 	}

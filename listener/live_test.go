@@ -178,6 +178,33 @@ func TestDriftResets(t *testing.T) {
 	r.restIs("durable", "reset project:9 definition changed", "reset task:1 definition changed")
 }
 
+// What is wrong with a feed may keep its table from telling anything: its scopes are
+// reset without a write, again and again until it is mended.
+func TestScopesOfAFeedThatIsAmissAreReset(t *testing.T) {
+	for name, sql := range map[string]string{
+		"a column is another one": "alter table tasks drop column project; alter table tasks add column project int not null default 1",
+		"the table is dropped":    "drop table tasks",
+		"a trigger is disabled":   "alter table tasks disable trigger all",
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := start(t, example.Database(t), options{Config: Config{Retention: 200 * time.Millisecond}})
+			r, other := w.subscribe("task:1"), w.subscribe("notes", "note:1")
+			w.exec(sql)
+			for range 2 {
+				if e := r.next(); e.Op != bus.OpReset || e.Scope != "task:1" || e.Reason != "definition changed" {
+					t.Errorf("got %+v", e)
+				}
+			}
+			w.exec("create table if not exists tasks (id bigint primary key, project int, n int); select pgbell.attach('tasks', array['task:{id}'])")
+			w.exec("insert into tasks (id) values (1)")
+			r.until(func(e bus.ChangeEvent) bool { return e.Op == bus.OpInsert })
+			if events := other.rest(); len(events) > 0 {
+				t.Errorf("of other feeds: %+v", events)
+			}
+		})
+	}
+}
+
 func TestListenersShareADatabase(t *testing.T) {
 	a := start(t, example.Database(t), options{})
 	b := start(t, a.url, options{})

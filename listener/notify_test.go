@@ -75,7 +75,7 @@ func TestForgedNotificationStaysInItsFeed(t *testing.T) {
 		return id
 	}
 	forge(t, w.db, `{"v":1,"table":"public.notes","op":"update",`+forgedAt+`,"scopes":["tasks","task:1","x"],"definition":`+definition("public.notes")+`,"xid":"9",
-		"facts":["2","1",null,null,null]}`)
+		"facts":["2","1",null,null,null,null]}`)
 	r.restIs("change", "update note:1", "update note:2", "update notes", "update notes")
 	forge(t, w.db, `{"v":1,"table":"public.notes","op":"reset","reason":"truncate","templates":["{x}","tasks"]}`)
 	r.restIs("reset", "reset note:1 truncate", "reset note:2 truncate", "reset notes truncate")

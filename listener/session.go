@@ -30,7 +30,8 @@ func (l *Listener) session(ctx context.Context, healthy func()) error {
 	}
 	l.connections.Add(1)
 	every := min(time.Minute, max(l.cfg.Retention/10, time.Millisecond))
-	rotate, load := time.Now().Add(rand.N(every)), time.Now()
+	load := time.Now()
+	rotate, remind := load.Add(rand.N(every)), load.Add(every)
 	if err := s.measure(ctx); err != nil {
 		return err
 	}
@@ -62,6 +63,12 @@ func (l *Listener) session(ctx context.Context, healthy func()) error {
 				return err
 			}
 			rotate = time.Now().Add(rand.N(every))
+		}
+		if time.Now().After(remind) {
+			if err := s.remind(ctx); err != nil {
+				return err
+			}
+			remind = time.Now().Add(every)
 		}
 		if err := s.wait(ctx, s.pace.wait(s.cfg.Tick)); err != nil {
 			return err
@@ -209,6 +216,25 @@ func (s *session) measure(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.queueUsage, s.journalBytes = usage, bytes
+	return nil
+}
+
+// remind resets the scopes of feeds with which something is wrong: a table that was
+// dropped or swapped tells nothing, nor does one whose triggers are gone.
+func (s *session) remind(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.Timeout, errSilent)
+	defer cancel()
+	feeds, err := journal.Amiss(ctx, s.conn)
+	if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) {
+		s.log.Warn("the feeds' state can't be read", "err", installed(err))
+		return nil
+	}
+	if err != nil {
+		return because(ctx, "read the feeds' state", err)
+	}
+	for table, templates := range feeds {
+		s.reset(table, templates, "definition changed")
+	}
 	return nil
 }
 

@@ -69,7 +69,7 @@ begin
     end loop;
 end $$;
 
--- Takes the triggers and the functions of a feed away.
+-- Takes the triggers and the functions of a feed away. What its facts meant goes with the journal.
 create or replace function pgbell.remove(f pgbell.feed) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -77,8 +77,19 @@ as $$
 begin
     perform pgbell.drop_triggers(f, '{}');
     perform pgbell.drop_functions(f, '{}');
+    perform pgbell.replaced(f.definition);
     delete from pgbell.feed where id = f.id;
 end $$;
+
+-- Notes that nobody writes under a definition any more: those who did are over, since the table is locked.
+create or replace function pgbell.replaced(definition integer) returns void
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+    update pgbell.definition d
+    set replaced = greatest(pg_current_xact_id(), pg_snapshot_xmax(pg_current_snapshot()))
+    where d.id = $1
+$$;
 
 -- Writes down what the facts of a feed mean from now on, and returns the number of that.
 create or replace function pgbell.define(f pgbell.feed) returns integer
@@ -88,9 +99,7 @@ as $$
 declare
     made integer;
 begin
-    -- Those who wrote under the former one are over, since the table is locked.
-    update pgbell.definition d
-    set replaced = greatest(pg_current_xact_id(), pg_snapshot_xmax(pg_current_snapshot())) where d.id = f.definition;
+    perform pgbell.replaced(f.definition);
     insert into pgbell.definition (spec) values (jsonb_build_object(
         'version', pgbell.schema_version(), 'scopes', f.scopes, 'audience', f.audience, 'payload', f.payload,
         'key', f.key, 'durable', f.durable,
@@ -368,6 +377,8 @@ begin
         where not exists (select from pg_class c where c.oid = x.target) for update skip locked
     loop
         perform pgbell.remove(before);
+        perform pgbell.record(before.definition, before.tbl, 'detach', array[
+            json_build_object('templates', before.scopes, 'reason', 'the table was dropped')::text]);
     end loop;
     delete from pgbell.detached d where d.target in (
         select d.target from pgbell.detached d
