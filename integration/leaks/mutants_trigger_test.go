@@ -26,13 +26,19 @@ func editedUpdates(oldnew ...string) seams {
 // nobody is the id by which a mutant knows those who are anonymous.
 const nobody = "nobody"
 
+// ownedBy edits the user id that the functions of a table record of the row as it became:
+// n, or new where they are row triggers.
+func ownedBy(table, user string) seams {
+	return edited(table, "pgbell.short(n.owner)", user, "pgbell.short(new.owner)", user)
+}
+
 // triggerMutants break the facts that the triggers record.
 var triggerMutants = []mutant{
-	{"trigger", "BYTES", edited("docs", "pgbell.short(n.owner)", "'bob'")},
-	{"row triggers with another owner", "BYTES", edited("parts", "pgbell.short(n.owner)", "'bob'")},
-	{"notifications with another owner", "BYTES", edited("quick", "pgbell.short(n.owner)", "'bob'")},
-	{"both sides are for the new owner", "LOST", editedUpdates("pgbell.short(o.owner)", "pgbell.short(n.owner)")},
-	{"both sides have the new key", "BYTES", editedUpdates("o.id", "n.id")},
+	{"trigger", "BYTES", ownedBy("docs", "'bob'")},
+	{"row triggers with another owner", "BYTES", ownedBy("parts", "'bob'")},
+	{"notifications with another owner", "BYTES", ownedBy("quick", "'bob'")},
+	{"both sides are for the new owner", "LOST", editedUpdates("pgbell.short(o.owner)", "pgbell.short(n.owner)", "pgbell.short(old.owner)", "pgbell.short(new.owner)")},
+	{"both sides have the new key", "BYTES", editedUpdates("o.id", "n.id", "old.id", "new.id")},
 	{"a column that is no payload", "BYTES", edited("docs", "pgbell.json_of(n.secret)", "pgbell.json_of(n.hidden)")},
 	{"a column that is no ownership", "BYTES", edited("", "pgbell.short(n.owner)", "coalesce(pgbell.short(n.owner), 'bob')")},
 	{"a user without id is a member", "BYTES", seams{
