@@ -142,6 +142,17 @@ func TestFirstWriteOfVolatileFeedIsNotLost(t *testing.T) {
 
 // The trigger of a renamed table speaks of it under its new name, and no record
 // in the journal says so.
+// A replay that a stream joins covers transactions, but not what they did to volatile
+// feeds: such an event must not look like one of them.
+func TestVolatileEventIsOfNoTransaction(t *testing.T) {
+	w := start(t, example.Database(t), options{})
+	r := w.subscribe("notes")
+	w.exec("insert into notes (id) values (1)")
+	if e := r.next(); e.Op != bus.OpInsert || e.Tx != 0 {
+		t.Errorf("got %+v", e)
+	}
+}
+
 func TestRenamedVolatileTableIsFound(t *testing.T) {
 	w := start(t, example.Database(t), options{Config: Config{Tick: 20 * time.Millisecond}})
 	r := w.subscribe("note:1", "note:2")

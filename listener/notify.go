@@ -90,8 +90,10 @@ func (s *session) notified(n *pgconn.Notification) (bell bool) {
 		}
 	default:
 		r := within(note.Record, templates)
+		certain := s.volatileOrder.Certain(r)
+		r.Tx = 0 // no replay holds it: a stream that joins one must not take it for something that it has
 		s.emit(r)
-		if !s.volatileOrder.Certain(r) {
+		if !certain {
 			s.reset(r.Table, templates, journal.ReasonOrder)
 		}
 	}
