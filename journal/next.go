@@ -14,9 +14,10 @@ import (
 )
 
 // nextSQL gives what was written since a cursor of a moment ago, for less than
-// readSQL takes (two fifths of Postgres' instructions, a sixth of the server's CPU at
-// 2,900 transactions a second): from the one table that is written, as a rule, and of what is between
+// readSQL takes: from the one table that is written, as a rule, and of what is between
 // the cursor's xmin and its xmax, which is hardly anything, it passes over what was seen.
+// It saves two fifths of Postgres' instructions, and at 2,900 transactions a second a
+// sixth of the server's CPU.
 // The second column tells whether a step of the rotation was taken since that table
 // was found to be enough: if not, then the journal reaches back to the cursor, too.
 const nextSQL = `

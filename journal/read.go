@@ -57,8 +57,9 @@ const columns = "lsn, part, xid, at, definition, tbl, op, origin, facts, stateme
 // written, once no transaction can write to the other any more. Then the records
 // that the cursor of $1, $2 and $3 doesn't cover, unless there is a gap. Two
 // branches, since each is a range of the index alone. It names the schema of all that it
-// calls, operators too: the path of names is that of whoever connected. A row that can be seen with an id
-// that this server has yet to give out is another server's: it came with a copy.
+// calls, operators too, for the connection's search_path is not ours. A row that can be
+// seen with an id that this server has yet to give out is another server's: it came with
+// a copy.
 const readSQL = `
 with head as materialized (
 	select case when $5::pg_catalog.text operator(pg_catalog.<>) '' then $5 else pg_catalog.split_part(pgbell.cursor(), '-', 1) end as incarnation, floor, step,

@@ -14,7 +14,7 @@ const (
 	pollMost  = 10 * time.Millisecond  // where nothing was found that a subscriber got: a reading is half a millisecond of a lone writer's
 	idleMost  = 50 * time.Millisecond  // the same, where writers are never asked to ring
 	fenceMost = 100 * time.Millisecond // while transactions go on that may not have been asked
-	ringsOnce = 5 * time.Millisecond   // in which of all writers one rings: pgbell.ring
+	ringsOnce = 5 * time.Millisecond   // within which one session rings for all: pgbell.ring
 
 	pollAtLeast = time.Second            // once begun
 	loadTime    = 250 * time.Millisecond // in which the load decays to a third, roughly

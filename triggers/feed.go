@@ -38,6 +38,10 @@ type Querier interface {
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }
 
+// arguments are those of pgbell.attach and pgbell.preview, bound to the system's types.
+const arguments = `($1::pg_catalog.oid::pg_catalog.regclass, $2::pg_catalog.text[], $3::pg_catalog.text[],
+	$4::pg_catalog.text[], $5::pg_catalog.text[], $6)`
+
 // Attach attaches f's table, or replaces its feed if it has one. A table that
 // does not exist is a *MissingTableError, which names the nearest ones.
 func Attach(ctx context.Context, db Querier, f Feed) error {
@@ -48,8 +52,7 @@ func Attach(ctx context.Context, db Querier, f Feed) error {
 	if err != nil {
 		return fmt.Errorf("attach %s: %w", f.Table, err)
 	}
-	err = exec(ctx, db, `select pgbell.attach($1::pg_catalog.oid::pg_catalog.regclass, $2::pg_catalog.text[], $3::pg_catalog.text[],
-		$4::pg_catalog.text[], $5::pg_catalog.text[], $6)`,
+	err = exec(ctx, db, "select pgbell.attach"+arguments,
 		table, f.Scopes, f.Audience, f.Columns, f.Payload, !f.Volatile)
 	if err != nil {
 		return fmt.Errorf("attach %s: %w", f.Table, actionable(err))
@@ -59,7 +62,8 @@ func Attach(ctx context.Context, db Querier, f Feed) error {
 
 // Preview returns the statements by which Attach would make the functions and the
 // triggers of f, for a person to read: it makes nothing, and locks nothing. Its errors
-// are those of Attach. Another Attach that comes first has their numbers.
+// are those of Attach. If another Attach comes first, the numbers in their names will
+// be others.
 func Preview(ctx context.Context, db Querier, f Feed) ([]string, error) {
 	if err := f.Validate(); err != nil {
 		return nil, fmt.Errorf("attach %s: %w", f.Table, err)
@@ -68,8 +72,7 @@ func Preview(ctx context.Context, db Querier, f Feed) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("attach %s: %w", f.Table, err)
 	}
-	rows, err := db.Query(ctx, `select pgbell.preview($1::pg_catalog.oid::pg_catalog.regclass, $2::pg_catalog.text[], $3::pg_catalog.text[],
-		$4::pg_catalog.text[], $5::pg_catalog.text[], $6)`,
+	rows, err := db.Query(ctx, "select pgbell.preview"+arguments,
 		table, f.Scopes, f.Audience, f.Columns, f.Payload, !f.Volatile)
 	if err != nil {
 		return nil, fmt.Errorf("attach %s: %w", f.Table, actionable(err))

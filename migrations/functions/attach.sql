@@ -252,7 +252,7 @@ begin
             hint = format('Attach as %I or as a superuser, or GRANT %1$I TO %I.', owner, current_user);
     end if;
 
-    perform pgbell.must_be_one_owners();
+    perform pgbell.must_have_one_owner();
 
     f.target := target;
     f.tbl := tbl;
@@ -325,7 +325,7 @@ begin
 end $$;
 
 -- The statements by which attach would make the functions and the triggers of a feed: for reading, nothing
--- is made or locked. Another attach that comes first has their numbers.
+-- is made or locked. If another attach comes first, the numbers in their names will be others.
 create or replace function pgbell.preview(
     target   regclass,
     scopes   text[],

@@ -107,9 +107,10 @@ begin
 end $$;
 
 -- Rings for a durable feed, if somebody waits for it, and no other session rang in the last 5 ms: of many
--- who begin to write at once, one is enough. The servers read on until the others have committed, or, where
--- the one who rang commits late, at their next tick. It doesn't ring once the server's notification queue
--- is half full, since a full one makes commits fail: a durable feed loses nothing by that but speed.
+-- sessions that begin to write at once, one is enough. A server that was rung reads again a few times, later
+-- and later, and so hears of the others; if the one that rang commits late, the others are heard at the
+-- server's next tick. It doesn't ring once Postgres' notification queue is half full, since a full one makes
+-- commits fail: a durable feed loses nothing by that but speed.
 create or replace function pgbell.ring(tbl text, op text, scopes text[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp

@@ -51,7 +51,7 @@ end $$;
 
 -- Raises an error unless the schema and all in it are one role's: what is another's can't be called by what
 -- is made as the schema's owner.
-create or replace function pgbell.must_be_one_owners() returns void
+create or replace function pgbell.must_have_one_owner() returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
