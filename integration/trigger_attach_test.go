@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -278,7 +279,9 @@ func TestTriggerTableThatIsMadeAgainIsReset(t *testing.T) {
 	e := d.listen("", listener.Config{}, "items", "item:1").ready()
 	d.exec(`begin; drop table items; create table items (id int primary key); insert into items values (2);
 		select pgbell.attach('items', array['items']); commit`)
-	if diff := cmp.Diff([]string{"reset items public.items the table was dropped", "reset item:1 public.items the table was dropped"}, e.heard()); diff != "" {
+	heard := e.heard()
+	slices.Sort(heard) // the resets of one record come in no order
+	if diff := cmp.Diff([]string{"reset item:1 public.items the table was dropped", "reset items public.items the table was dropped"}, heard); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	e.hears(d.writer, `insert into items values (3)`, `insert items public.items {"id":3}`)
