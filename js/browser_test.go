@@ -41,6 +41,14 @@ func TestTabsShareOneStream(t *testing.T) {
 	two.waitHeard(fmt.Sprintf("project:9 insert %d", nine))
 	w.waitFor("two streams", func() bool { return w.streams() == 2 })
 
+	// A key that no number of JavaScript can hold is the same in each tab.
+	if _, err := w.sql.Exec(t.Context(), "insert into tasks overriding system value values (9007199254740993, 7)"); err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range []*tab{one, two} {
+		b.waitHeard("project:7 insert 9007199254740993")
+	}
+
 	// What may not be heard closes the tab that asks for it, and none else.
 	two.js("void listen('project:13')")
 	two.wait(`bell.status === 'closed' && bell.reason.includes('project:13')`)

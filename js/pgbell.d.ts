@@ -5,6 +5,7 @@ export interface Event {
   /** reset: fetch again, something may have been missed. */
   op: 'insert' | 'update' | 'delete' | 'reset' | 'publish'
   table?: string
+  /** An integer beyond Number.MAX_SAFE_INTEGER is the string of its digits, here and in data. */
   key?: Record<string, unknown>
   changed?: string[]
   moved?: 'in' | 'out'

@@ -736,7 +736,13 @@ function fits(scopes) {
   return scopes.size <= maxScopes && length <= maxQuery
 }
 
+// Of an integer that no number can hold its digits come, as a string: JSON.parse would make another one of it.
+// What is in quotes is passed over.
 function json(text) {
+  if (/\d{16}/.test(text)) {
+    text = text.replace(/"[^"\\]*(?:\\.[^"\\]*)*"|-?\d[\d.eE+-]*/g, (part) =>
+      /^-?\d+$/.test(part) && !Number.isSafeInteger(Number(part)) ? `"${part}"` : part)
+  }
   try {
     return JSON.parse(text)
   } catch {

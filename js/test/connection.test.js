@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import {test} from 'node:test'
 import {connect, timing} from '../pgbell.js'
-import {listen, serve, until} from './fake.js'
+import {listen, Queue, serve, until} from './fake.js'
 
 Object.assign(timing, {retry: 10, cap: 50, silence: 1500})
 
@@ -285,6 +285,36 @@ test('an event that can’t be read is a reset', async (t) => {
   const a = listen(bell, 'a')
   ;(await server.next()).open('c1').response.write('event: a\ndata: {"scope":\n\n')
   assert.match(await a.next(), /^reset the event/)
+})
+
+test('integers that no number can hold are strings of their digits', async (t) => {
+  const [server, bell] = await start(t)
+  const heard = new Queue()
+  bell.on('a', (e) => heard.put(e))
+  const stream = (await server.next('a')).open('c1')
+  assert.equal((await heard.next()).op, 'reset')
+  for (const [sent, want] of [
+    ['9007199254740991', 9007199254740991],
+    ['9007199254740992', '9007199254740992'],
+    ['9007199254740993', '9007199254740993'],
+    ['-9007199254740991', -9007199254740991],
+    ['-9223372036854775808', '-9223372036854775808'],
+    ['[9007199254740993,1, 9007199254740993 ]', ['9007199254740993', 1, '9007199254740993']],
+    ['{"9007199254740993":{"x":18446744073709551616}}', {'9007199254740993': {x: '18446744073709551616'}}],
+    ['1234567890123456.5', 1234567890123456.5],
+    ['0.1234567890123456', 0.1234567890123456],
+    ['9007199254740993e0', 9007199254740992],
+    ['"9007199254740993"', '9007199254740993'],
+    [JSON.stringify('say "9007199254740993" and \\'), 'say "9007199254740993" and \\'],
+    [`[${JSON.stringify(':9007199254740993,\\')},9007199254740993]`, [':9007199254740993,\\', '9007199254740993']],
+    [`"${'9'.repeat(300_000)}"`, '9'.repeat(300_000)],
+  ]) {
+    stream.response.write(`event: a\ndata: {"scope":"a","op":"update","key":{"id":${sent}},"data":${sent}}\n\n`)
+    const {key, data} = await heard.next()
+    assert.deepEqual(key, {id: want}, sent.slice(0, 50))
+    assert.deepEqual(data, want, sent.slice(0, 50))
+  }
+  assert.equal(heard.length, 0)
 })
 
 test('one’s own echo is left out, a reset never', async (t) => {

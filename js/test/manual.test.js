@@ -113,6 +113,13 @@ test('manual: EventSource is opened anew when it gives up', async () => {
   assert.equal(sources[1].readyState, 2)
 })
 
+test('manual: integers that no number can hold, without the module', () => {
+  const [, text] = read('../../docs/clients.md').match(/^```js\n(const exact = .*?)^```$/ms)
+  const exact = new Function(`${text}; return exact`)()
+  const data = String.raw`{"key":{"id":9007199254740993},"data":{"n":-3,"f":1234567890123456.5,"say":"\"9007199254740993\\"}}`
+  assert.deepEqual(exact(data), {key: {id: '9007199254740993'}, data: {n: -3, f: 1234567890123456.5, say: '"9007199254740993\\'}})
+})
+
 test('manual: all that it shows of React is in the example', () => {
   const source = ['live.ts', 'Tasks.tsx'].map((name) => read(`../../examples/react/src/${name}`)).join('')
   const shown = blocks.filter((b) => b.lang === 'ts')
