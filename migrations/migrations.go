@@ -118,6 +118,7 @@ func alone(ctx context.Context, db *sql.DB, do func(tx *sql.Tx) error) error {
 			return tx.Commit()
 		}()
 		if !errors.Is(err, errCollision) || attempt == 10 {
+			hint(ctx, db, err)
 			return err
 		}
 	}

@@ -49,7 +49,7 @@ begin
         where t.tgfoid in (select p.oid from pgbell.feed_functions(f.id) p) and t.tgparentid = 0
             and format('%I on %s', t.tgname, t.tgrelid::regclass) <> all (kept)
     loop
-        execute format('drop trigger %I on %s', trg.tgname, trg.tbl);
+        perform pgbell.run(format('drop trigger %I on %s', trg.tgname, trg.tbl));
     end loop;
 end $$;
 
@@ -65,7 +65,7 @@ begin
         select p.oid::regprocedure::text from pgbell.feed_functions(f.id) p
         where p.proname <> all (select format('feed_%s_%s', f.id, k.k) from unnest(kept) k (k))
     loop
-        execute 'drop function ' || fn;
+        perform pgbell.run('drop function ' || fn);
     end loop;
 end $$;
 
@@ -154,16 +154,16 @@ begin
     select r.rolname into owner from pg_namespace n join pg_roles r on r.oid = n.nspowner where n.nspname = 'pgbell';
     perform pgbell.drop_triggers(f, array(select format('%I on %s', w.name, w.tbl) from pgbell.wanted_triggers(f) w));
     foreach fn in array made.texts loop
-        execute fn;
+        perform pgbell.run(fn);
     end loop;
     for fn in select distinct w.trg from pgbell.wanted_triggers(f) w loop
-        execute format('alter function %s owner to %I', pgbell.feed_function(f.id, fn), owner);
+        perform pgbell.run(format('alter function %s owner to %I', pgbell.feed_function(f.id, fn), owner));
     end loop;
     perform pgbell.drop_functions(f, array(select w.trg from pgbell.wanted_triggers(f) w));
     perform pgbell.close_to_all('function', p.oid::regprocedure::text, p.proacl, p.proowner)
     from pgbell.feed_functions(f.id) p;
     for fn in select * from pgbell.trigger_statements(f) loop
-        execute fn;
+        perform pgbell.run(fn);
     end loop;
     -- Whoever makes a partition must have the right to the functions of the triggers that it gets.
     for trg in
@@ -171,7 +171,8 @@ begin
         from pgbell.wanted_triggers(f) w join pg_class c on c.oid = w.tbl
         where c.relkind = 'p' and c.oid = f.target and w.trg <> 'truncate'
     loop
-        execute format('grant execute on function %s to %I', pgbell.feed_function(f.id, trg.trg), trg.owner);
+        perform pgbell.run(format('grant execute on function %s to %I',
+            pgbell.feed_function(f.id, trg.trg), trg.owner));
     end loop;
 end $$;
 

@@ -6,6 +6,23 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 return 1;
 
+-- Makes or drops something by a statement that names the schema of all that is not the system's, and calls
+-- nothing. Behind the system's schema comes the search_path that the session began with: the database may
+-- have event triggers, which see the statement and may look up their own tables by that.
+create or replace function pgbell.run(statement text) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp -- and back to that in the end
+as $$
+begin
+    perform set_config('search_path', concat_ws(', ', 'pg_catalog', nullif(s.reset_val, ''), 'pg_temp'), true)
+    from pg_settings s where s.name = 'search_path';
+    execute statement;
+exception when object_in_use then
+    raise exception '%', sqlerrm using errcode = 'object_in_use',
+        hint = 'This transaction has written to the table, and is yet to check constraints that are deferred:'
+            ' SET CONSTRAINTS ALL IMMEDIATE before, or attach in a transaction of its own.';
+end $$;
+
 -- Takes an object from everybody but its owner: from PUBLIC, and from those to whom ALTER DEFAULT
 -- PRIVILEGES gave what is new.
 create or replace function pgbell.close_to_all(kind text, object text, acl aclitem[], owner oid) returns void
@@ -20,8 +37,8 @@ begin
         from aclexplode(coalesce(acl, case kind when 'function' then acldefault('f', owner) end)) a
         where a.grantee <> owner
     loop
-        execute format('revoke all on %s %s from %s', kind, object,
-            case who when 0 then 'public' else quote_ident(pg_get_userbyid(who)) end);
+        perform pgbell.run(format('revoke all on %s %s from %s', kind, object,
+            case who when 0 then 'public' else quote_ident(pg_get_userbyid(who)) end));
     end loop;
 end $$;
 
@@ -45,7 +62,7 @@ begin
                 select from pg_depend d
                 where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype in ('i', 'a')))
     loop
-        execute format('alter %s owner to %I', what, pg_get_userbyid(schema.nspowner));
+        perform pgbell.run(format('alter %s owner to %I', what, pg_get_userbyid(schema.nspowner)));
     end loop;
 end $$;
 
@@ -82,10 +99,11 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    execute format('grant usage on schema pgbell to %I', role);
-    execute format('grant select on pgbell.journal, pgbell.journal_0, pgbell.journal_1, pgbell.journal_state,
-        pgbell.rotation, pgbell.definition, pgbell.feeds to %I', role);
-    execute format('grant execute on function pgbell.schema_version(), pgbell.cursor(), pgbell.mark_incarnation(),
-        pgbell.arm(text, interval), pgbell.rotate(interval), pgbell.table_name(oid), pgbell.state(pgbell.feed)
-        to %I', role);
+    perform pgbell.run(format(g, role)) from unnest(array[
+        'grant usage on schema pgbell to %I',
+        'grant select on pgbell.journal, pgbell.journal_0, pgbell.journal_1, pgbell.journal_state,
+            pgbell.rotation, pgbell.definition, pgbell.feeds to %I',
+        'grant execute on function pgbell.schema_version(), pgbell.cursor(), pgbell.mark_incarnation(),
+            pgbell.arm(text, interval), pgbell.rotate(interval), pgbell.table_name(oid), pgbell.state(pgbell.feed)
+            to %I']) g;
 end $$;
