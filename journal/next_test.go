@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -171,4 +172,54 @@ func TestReadWithoutTheRightToReadNext(t *testing.T) {
 			exec(t, other, fmt.Sprintf("grant select on %s to %s", rights[i], role))
 		}
 	}
+}
+
+// A crash moves the sequence of steps on, as does a step that was rolled back: no step is
+// under way, and after the next call of rotate readings are as cheap as before.
+func TestNextReadingComesBackAfterACrash(t *testing.T) {
+	server := pgtest.OwnServer(t, nil)
+	if err := pgtest.Migrate(t.Context(), server.URL()); err != nil {
+		t.Fatal(err)
+	}
+	conn := connect(t, server.URL())
+	r := &Reader{DB: conn}
+	rotate := func(retention string, want ...string) {
+		t.Helper()
+		var step string
+		if err := conn.QueryRow(t.Context(), "select pgbell.rotate($1::text::interval)", retention).Scan(&step); err != nil || !slices.Contains(want, step) {
+			t.Fatalf("rotate: got %s, %v, want one of %v", step, err, want)
+		}
+	}
+	read := func(fast bool) {
+		t.Helper()
+		_, end := bothRead(t, r, floorOf(t, conn))
+		if got := r.next.may(end); got != fast {
+			t.Fatalf("the next reading is a fast one: %t, want %t", got, fast)
+		}
+		publish(t, conn, "a")
+		if records, _ := bothRead(t, r, end); len(records) != 1 || r.next.may(end) != fast {
+			t.Fatalf("got %d records, then a fast reading: %t, want %t", len(records), r.next.may(end), fast)
+		}
+	}
+	publish(t, conn, "a")
+	exec(t, conn, "checkpoint") // the next step is written to the WAL, then, and with it the 32 that follow
+	rotate("0", "switched")
+	rotate("0", "waiting for transactions")
+	rotate("0", "resting")
+	read(true)
+	server.StopImmediate()
+	if err := server.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	conn = connect(t, server.URL())
+	r = &Reader{DB: conn}
+	exec(t, conn, "select pgbell.mark_incarnation()")
+	read(false)
+	rotate("1 hour", "resting")
+	read(true)
+
+	exec(t, conn, "begin; select pgbell.rotate('0'); rollback")
+	read(false)
+	rotate("1 hour", "resting")
+	read(true)
 }

@@ -31,6 +31,12 @@ begin
         return 'switched';
     end if;
 
+    -- The sequence keeps a step that was rolled back, too, and a crash moves it on: it is 32 ahead in the WAL.
+    -- Readers would take that for a step under way, until there is one.
+    if state.step <> pg_sequence_last_value('pgbell.rotation') then
+        update pgbell.journal_state set step = nextval('pgbell.rotation');
+    end if;
+
     if state.quiet_at is null then
         -- Set one step after the switch: a writer that looked up the half before it has a lower id than
         -- one that is given out now.
