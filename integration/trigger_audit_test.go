@@ -57,6 +57,18 @@ func TestTriggerAttachUnderAnAuditOfDDL(t *testing.T) {
 	}
 }
 
+// The system's types come before those of the session's path, even where that names its
+// schema behind others.
+func TestTriggerAttachTakesTypesFromTheSystem(t *testing.T) {
+	d := newTriggerDB(t)
+	d.exec(`create table t (id int primary key, at timestamptz); create type public.trigger as (x int); create domain public.text as int; create domain public.oid as int`)
+	config := d.writer.Config().Copy()
+	config.RuntimeParams["search_path"] = "public, pg_catalog"
+	conn := d.connectWith(config)
+	d.execOn(conn, `select pgbell.attach('t', array['t:{id}'], payload => array['at'])`, `select pgbell.grant_listener('`+d.role("ear")+`')`)
+	d.expectOn(conn, `insert into t (id) values (1)`, `insert t:1 public.t {"id":1} data {"at":null}`)
+}
+
 // All that a migration makes is bound by its search_path, which is the system's: there the
 // DBA is told which function to change, and how.
 func TestTriggerMigrateUnderAnAuditOfDDL(t *testing.T) {
