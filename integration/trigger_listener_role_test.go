@@ -83,7 +83,7 @@ func TestTriggerListenerSaysWhichGrantIsMissing(t *testing.T) {
 		{"select", "pgbell.definition", "permission denied for table definition"},
 		{"execute", "function pgbell.mark_incarnation()", "permission denied for function mark_incarnation"},
 		{"execute", "function pgbell.arm(text, interval)", "permission denied for function arm"},
-		{"execute", "function pgbell.table_name(oid)", "permission denied for function table_name"},
+		{"execute", "function pgbell.listed()", "permission denied for function listed"},
 	} {
 		t.Run(missing.object, func(t *testing.T) {
 			o := owned{triggerDB: o.on(t), ear: o.ear}
@@ -107,7 +107,7 @@ func TestTriggerListenerSaysWhichGrantIsMissing(t *testing.T) {
 // All that the grants give, by the catalogs: to read the journal and the feeds.
 func TestTriggerListenerRoleMayDoNothingElse(t *testing.T) {
 	o := newOwned(t)
-	want := "arm cursor definition SELECT feeds SELECT journal SELECT journal_0 SELECT journal_1 SELECT journal_state SELECT mark_incarnation rotate rotation SELECT schema_version state table_name"
+	want := "arm catalog_mark cursor definition SELECT feeds SELECT gate SELECT journal SELECT journal_0 SELECT journal_1 SELECT journal_state SELECT listed look_at_parts mark_incarnation rotate rotation SELECT schema_version state table_name"
 	if got := o.ask(rights(o.ear)); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

@@ -21,13 +21,13 @@ import (
 // The second column tells whether a step of the rotation was taken since that table
 // was found to be enough: if not, then the journal reaches back to the cursor, too.
 const nextSQL = `
-select pg_catalog.pg_current_snapshot()::pg_catalog.text, pg_catalog.pg_sequence_last_value('pgbell.rotation'),
+select pg_catalog.pg_current_snapshot()::pg_catalog.text, ` + stepSQL + `,
 	null::pg_catalog.pg_lsn as lsn, 0::pg_catalog.int8 as part, null::pg_catalog.xid8 as xid, null::pg_catalog.timestamptz, null::pg_catalog.int4,
 	null, null, null, null::pg_catalog.text[], null::pg_catalog.timestamptz
 union all
 select null, null, ` + columns + `
 from pgbell.%s
-where xid operator(pg_catalog.>=) $1::pg_catalog.xid8 and xid operator(pg_catalog.<) pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())
+where xid operator(pg_catalog.>=) $1::pg_catalog.xid8 and ` + native + `
 	and (xid operator(pg_catalog.>=) $2::pg_catalog.xid8 or xid operator(pg_catalog.=) any ($3::pg_catalog.xid8[]))
 order by lsn nulls first, xid, part`
 

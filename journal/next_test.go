@@ -158,7 +158,7 @@ func TestReadWithoutTheRightToReadNext(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	rights := []string{"pgbell.rotation", "pgbell.journal_0", "pgbell.journal_1"}
+	rights := []string{"pgbell.rotation", "pgbell.gate", "pgbell.journal_0", "pgbell.journal_1"}
 	for i := range len(rights) + 1 {
 		exec(t, conn, "set role "+role)
 		r := &Reader{DB: conn}

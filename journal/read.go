@@ -24,8 +24,8 @@ const maxFill = 100_000
 // back to it, and it leaves out no more than the newest 100,000 records.
 func Floor(ctx context.Context, db Querier) (Cursor, error) {
 	rows, err := db.Query(ctx, `select pgbell.cursor(), s.floor::pg_catalog.text,
-		coalesce((select j.xid from pgbell.journal j where j.xid operator(pg_catalog.<) pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())
-			order by j.xid desc offset $1 limit 1), '0')::pg_catalog.text
+		coalesce((select xid from pgbell.journal where `+native+`
+			order by xid desc offset $1 limit 1), '0')::pg_catalog.text
 		from pgbell.journal_state s where s.one`, maxFill)
 	if err != nil {
 		return Cursor{}, err
@@ -50,6 +50,18 @@ func Floor(ctx context.Context, db Querier) (Cursor, error) {
 // columns are those of a record, in the order in which nextRecord reads them.
 const columns = "lsn, part, xid, at, definition, tbl, op, origin, facts, statement"
 
+// native is true of a record that a transaction of this database wrote. One that came with a
+// copy has another's id: one that this server has yet to give out, or had when it put the
+// record there, is told by that. A lower one is of a subtransaction's record, or of before
+// the copy, which no cursor of this database reaches.
+const native = `xid operator(pg_catalog.<) pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())
+	and pg_catalog.age(xid::pg_catalog.xid) operator(pg_catalog.>=) pg_catalog.age(xmin)`
+
+// stepSQL is the last step of the rotation, with the half that is written now, both read
+// outside MVCC: a restored dump may set either.
+const stepSQL = `(pg_catalog.pg_sequence_last_value('pgbell.rotation') operator(pg_catalog.*) 2
+	operator(pg_catalog.+) pg_catalog.mod(pg_catalog.pg_sequence_last_value('pgbell.gate'), 2))`
+
 // readSQL gives, before all else, the cursor and the floor of this very snapshot,
 // so that what one call misses the next one gets: pgbell.cursor() may be shortened,
 // which among many writers would repeat everything over and over. With them it says
@@ -57,16 +69,14 @@ const columns = "lsn, part, xid, at, definition, tbl, op, origin, facts, stateme
 // written, once no transaction can write to the other any more. Then the records
 // that the cursor of $1, $2 and $3 doesn't cover, unless there is a gap. Two
 // branches, since each is a range of the index alone. It names the schema of all that it
-// calls, operators too, for the connection's search_path is not ours. A row that can be
-// seen with an id that this server has yet to give out is another server's: it came with
-// a copy.
+// calls, operators too, for the connection's search_path is not ours.
 const readSQL = `
 with head as materialized (
-	select case when $5::pg_catalog.text operator(pg_catalog.<>) '' then $5 else pg_catalog.split_part(pgbell.cursor(), '-', 1) end as incarnation, floor, step,
-		case when not pg_catalog.has_sequence_privilege('pgbell.rotation', 'select') or not pg_catalog.has_table_privilege('pgbell.journal_0', 'select')
-				or not pg_catalog.has_table_privilege('pgbell.journal_1', 'select') then null
-			when step operator(pg_catalog.=) pg_catalog.pg_sequence_last_value('pgbell.rotation')
-				then pg_catalog.concat('journal', case when quiet_at is not null then pg_catalog.concat('_', half) end)
+	select case when $5::pg_catalog.text operator(pg_catalog.<>) '' then $5 else pg_catalog.split_part(pgbell.cursor(), '-', 1) end as incarnation, floor,
+		step operator(pg_catalog.*) 2 operator(pg_catalog.+) half as step,
+		case when not pg_catalog.has_sequence_privilege('pgbell.rotation', 'select') or not pg_catalog.has_sequence_privilege('pgbell.gate', 'select')
+				or not pg_catalog.has_table_privilege('pgbell.journal_0', 'select') or not pg_catalog.has_table_privilege('pgbell.journal_1', 'select') then null
+			when step operator(pg_catalog.*) 2 operator(pg_catalog.+) half operator(pg_catalog.=) ` + stepSQL + ` then pg_catalog.concat('journal', case when quiet_at is not null then pg_catalog.concat('_', half) end)
 		end as source
 	from pgbell.journal_state where one
 )
@@ -77,12 +87,12 @@ from head
 union all
 select null, null, null, null, ` + columns + `
 from pgbell.journal
-where xid operator(pg_catalog.>=) $2::pg_catalog.xid8 and xid operator(pg_catalog.<) pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())
+where xid operator(pg_catalog.>=) $2::pg_catalog.xid8 and ` + native + `
 	and (select incarnation operator(pg_catalog.=) $4 and floor operator(pg_catalog.<=) $1::pg_catalog.xid8 from head)
 union all
 select null, null, null, null, ` + columns + `
 from pgbell.journal
-where xid operator(pg_catalog.=) any ($3::pg_catalog.xid8[])
+where xid operator(pg_catalog.=) any ($3::pg_catalog.xid8[]) and ` + native + `
 	and (select incarnation operator(pg_catalog.=) $4 and floor operator(pg_catalog.<=) $1::pg_catalog.xid8 from head)
 order by lsn nulls first, xid, part`
 
@@ -233,9 +243,10 @@ func Volatile(ctx context.Context, db Querier) (map[string][]scope.Template, err
 }
 
 // Amiss returns, as Volatile does, the tables with whose feeds something is wrong, as
-// their state says: changes may go unheard.
+// their state says: changes may go unheard. What a TRUNCATE of a new partition changes is
+// heard late: see pgbell.look_at_parts.
 func Amiss(ctx context.Context, db Querier) (map[string][]scope.Template, error) {
-	return feeds(ctx, db, "state operator(pg_catalog.<>) 'ok'")
+	return feeds(ctx, db, "state operator(pg_catalog.<>) 'ok' and not pg_catalog.starts_with(state, 'TRUNCATE of ')")
 }
 
 func feeds(ctx context.Context, db Querier, where string) (map[string][]scope.Template, error) {

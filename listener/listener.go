@@ -59,6 +59,7 @@ type Listener struct {
 
 	// Of Run's goroutine alone.
 	cursor   journal.Cursor // all that it covers was emitted; zero until the first reading
+	mark     string         // the last answer of pgbell.catalog_mark; empty: none yet
 	volatile map[string][]scope.Template
 
 	definitions journal.Definitions

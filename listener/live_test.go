@@ -117,7 +117,7 @@ func TestFeedAttachedDuringTheStartIsKnown(t *testing.T) {
 	execOn(t, conn, "create table a (id int primary key)")
 	var once sync.Once
 	w := start(t, url, options{Config: Config{Tick: time.Hour}, query: func(sql string) {
-		if strings.Contains(sql, "order by j.xid desc") {
+		if strings.Contains(sql, "order by xid desc") {
 			once.Do(func() { execOn(t, conn, "select pgbell.attach('a', array['a:{id}'], durable => false)") })
 		}
 	}})

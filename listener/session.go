@@ -31,7 +31,7 @@ func (l *Listener) session(ctx context.Context, healthy func()) error {
 	l.connections.Add(1)
 	every := min(time.Minute, max(l.cfg.Retention/10, time.Millisecond))
 	load := time.Now()
-	rotate, remind := load.Add(rand.N(every)), load.Add(every)
+	rotate, remind, look := load.Add(rand.N(every)), load.Add(every), load
 	if err := s.measure(ctx); err != nil {
 		return err
 	}
@@ -46,6 +46,14 @@ func (l *Listener) session(ctx context.Context, healthy func()) error {
 		s.pace.read(time.Now(), s.transactions-transactions, s.bus.Stats().Delivered > delivered, s.cursor, time.Since(began))
 		if err := s.arm(ctx); err != nil {
 			return err
+		}
+		if now := time.Now(); now.After(look) {
+			if err := s.look(ctx, now.After(remind)); err != nil {
+				return err
+			}
+			if look = now.Add(lookEvery); now.After(remind) {
+				remind = now.Add(every)
+			}
 		}
 		if before := l.setReady(nil); before != nil {
 			healthy()
@@ -63,12 +71,6 @@ func (l *Listener) session(ctx context.Context, healthy func()) error {
 				return err
 			}
 			rotate = time.Now().Add(rand.N(every))
-		}
-		if time.Now().After(remind) {
-			if err := s.remind(ctx); err != nil {
-				return err
-			}
-			remind = time.Now().Add(every)
 		}
 		if err := s.wait(ctx, s.pace.wait(s.cfg.Tick)); err != nil {
 			return err
@@ -127,6 +129,7 @@ type session struct {
 	transactions  int // read from the journal
 	pace          pace
 	armed         time.Time // until when writers were asked to ring; zero: not
+	home          string    // the schema's, at the first look; empty: none yet
 
 	batch  []journal.Record // empty, as events: room for what is read and emitted next
 	events []bus.ChangeEvent
@@ -216,25 +219,6 @@ func (s *session) measure(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.queueUsage, s.journalBytes = usage, bytes
-	return nil
-}
-
-// remind resets the scopes of feeds with which something is wrong: a table that was
-// dropped or swapped tells nothing, nor does one whose triggers are gone.
-func (s *session) remind(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.Timeout, errSilent)
-	defer cancel()
-	feeds, err := journal.Amiss(ctx, s.conn)
-	if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) {
-		s.log.Warn("the feeds' state can't be read", "err", installed(err))
-		return nil
-	}
-	if err != nil {
-		return because(ctx, "read the feeds' state", err)
-	}
-	for table, templates := range feeds {
-		s.reset(table, templates, "definition changed")
-	}
 	return nil
 }
 

@@ -167,8 +167,31 @@ func lockVersions(ctx context.Context, tx *sql.Tx) (applied int64, err error) {
 	if _, err := tx.ExecContext(ctx, "lock table "+VersionTable+" in share row exclusive mode"); err != nil {
 		return 0, fmt.Errorf("wait for another migration: %w", err)
 	}
+	copied, err := copiedWithoutRows(ctx, tx)
+	if err != nil {
+		return 0, err
+	}
+	for _, source := range sources {
+		if source.Version > copied {
+			break
+		}
+		if _, err := tx.ExecContext(ctx, "insert into "+VersionTable+" (version_id, is_applied) values ($1, true)", source.Version); err != nil {
+			return 0, err
+		}
+	}
 	err = tx.QueryRowContext(ctx, "select coalesce(max(version_id), 0) from "+VersionTable).Scan(&applied)
 	return applied, err
+}
+
+// copiedWithoutRows returns the last migration of which there are the tables, but no row
+// that says so, or 0: a dump without data made them.
+func copiedWithoutRows(ctx context.Context, tx *sql.Tx) (last int64, err error) {
+	var made bool
+	err = tx.QueryRowContext(ctx, "select to_regprocedure('pgbell.last_migration()') is not null and not exists (select from "+VersionTable+" where version_id > 0)").Scan(&made)
+	if err == nil && made {
+		err = tx.QueryRowContext(ctx, "select pgbell.last_migration()").Scan(&last)
+	}
+	return last, err
 }
 
 // sources are the numbered migrations, oldest first.
@@ -205,7 +228,7 @@ func step(ctx context.Context, tx *sql.Tx, source *goose.Source, direction strin
 }
 
 // functions are the files of functions in the order in which they are installed.
-var functions = []string{"listener", "cursor", "gate", "journal", "rotation", "feeds", "trigger", "attach", "publish"}
+var functions = []string{"listener", "cursor", "gate", "journal", "rotation", "copies", "feeds", "trigger", "attach", "publish"}
 
 // install brings the functions up to date. CREATE OR REPLACE keeps what
 // a function is known by, so that a writer who is about to call one does not fail.
@@ -217,6 +240,10 @@ func install(ctx context.Context, tx *sql.Tx) error {
 		if err := execFile(ctx, tx, "functions/"+name+".sql"); err != nil {
 			return err
 		}
+	}
+	// A dump without data has this, and no row of the table of versions.
+	if _, err := tx.ExecContext(ctx, fmt.Sprintf("create or replace function pgbell.last_migration() returns bigint language sql immutable return %d", sources[len(sources)-1].Version)); err != nil {
+		return fmt.Errorf("install functions: %w", err)
 	}
 	if err := refuseUnknown(ctx, tx); err != nil {
 		return err
@@ -255,6 +282,7 @@ where p.pronamespace = 'pgbell'::regnamespace and p.oid::text <> all (string_to_
 select pgbell.close_to_all('table', c.oid::regclass::text, c.relacl, c.relowner) from pg_class c
 where c.relnamespace = 'pgbell'::regnamespace and c.relkind in ('r', 'p', 'v', 'S') and current_setting('pgbell.first')::boolean;
 grant execute on function pgbell.cursor() to public;
+select pgbell.begin_journal();
 select pgbell.remake();`
 
 // Down takes the newest applied migration back and returns it, or
@@ -317,6 +345,12 @@ func Status(ctx context.Context, db *sql.DB) (all []*goose.MigrationStatus, err 
 		if err != nil {
 			return err
 		}
+		copied := int64(0)
+		if installed {
+			if copied, err = copiedWithoutRows(ctx, tx); err != nil {
+				return err
+			}
+		}
 		for _, source := range sources {
 			status := &goose.MigrationStatus{Source: source, State: goose.StatePending}
 			all = append(all, status)
@@ -327,7 +361,7 @@ func Status(ctx context.Context, db *sql.DB) (all []*goose.MigrationStatus, err 
 			if err := tx.QueryRowContext(ctx, "select max(tstamp) from "+VersionTable+" where version_id = $1", source.Version).Scan(&at); err != nil {
 				return err
 			}
-			if at.Valid {
+			if at.Valid || source.Version <= copied {
 				status.State, status.AppliedAt = goose.StateApplied, at.Time
 			}
 		}

@@ -92,7 +92,7 @@ func refuseUnknown(ctx context.Context, tx *sql.Tx) error {
 			where t.typnamespace = 'pgbell'::regnamespace and t.typrelid = 0 and t.typcategory <> 'A'
 			union all
 			select 'pg_trigger'::regclass, t.oid from pg_trigger t join pg_class c on c.oid = t.tgrelid
-			where c.relnamespace = 'pgbell'::regnamespace and not t.tgisinternal
+			where c.relnamespace = 'pgbell'::regnamespace and not t.tgisinternal and t.tgname not in ('keep_in', 'keep_out')
 			union all
 			select 'pg_rewrite'::regclass, r.oid from pg_rewrite r join pg_class c on c.oid = r.ev_class
 			where c.relnamespace = 'pgbell'::regnamespace and c.relkind <> 'v'

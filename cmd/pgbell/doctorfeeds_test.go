@@ -36,7 +36,7 @@ func TestDoctorsRemediesMendFeeds(t *testing.T) {
 			`alter table tasks drop column title; alter table root attach partition tasks for values in (1); `,
 			"feed public.tasks", problem, "is now a partition", `select pgbell.detach('public.tasks'); select pgbell.attach('public.root'::regclass, scopes => array['tasks', 'p:{p}']`, "gone"},
 		{"a partition is new", `create table tasks (id int primary key, owner text) partition by list (id); select pgbell.attach('tasks', array['t'], array['owner']); create table tasks_1 partition of tasks for values in (1)`,
-			"feed public.tasks", warning, "a TRUNCATE of a new partition alone is not heard", "pgbell.attach", ""},
+			"feed public.tasks", warning, "TRUNCATE of public.tasks_1 alone is heard late", "pgbell.attach", ""},
 		{"no key", `create table tasks (id int, owner text); select pgbell.attach('tasks', array['t'], array['owner'])`,
 			"feed public.tasks", note, "has no primary key", "add primary key (id); select pgbell.attach", ""},
 		{"no key, but columns", `create table tasks (n int, owner text); select pgbell.attach('tasks', array['t'], array['owner'])`,

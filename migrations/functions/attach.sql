@@ -45,9 +45,9 @@ declare
     trg record;
 begin
     for trg in
-        select t.tgname, t.tgrelid::regclass as tbl from pg_trigger t
-        where t.tgfoid in (select p.oid from pgbell.feed_functions(f.id) p) and t.tgparentid = 0
-            and format('%I on %s', t.tgname, t.tgrelid::regclass) <> all (kept)
+        select t.tgname, t.tgrelid::regclass as tbl
+        from pgbell.feed_functions(f.id) p, pgbell.triggers_that_call(p.oid) t
+        where t.tgparentid = 0 and format('%I on %s', t.tgname, t.tgrelid::regclass) <> all (kept)
     loop
         perform pgbell.run(format('drop trigger %I on %s', trg.tgname, trg.tbl));
     end loop;
@@ -150,7 +150,6 @@ declare
     fn    text;
     made  record := pgbell.texts_of(f);
 begin
-    update pgbell.feed x set made = made.hash where x.id = f.id;
     select r.rolname into owner from pg_namespace n join pg_roles r on r.oid = n.nspowner where n.nspname = 'pgbell';
     perform pgbell.drop_triggers(f, array(select format('%I on %s', w.name, w.tbl) from pgbell.wanted_triggers(f) w));
     foreach fn in array made.texts loop
@@ -165,6 +164,11 @@ begin
     for fn in select * from pgbell.trigger_statements(f) loop
         perform pgbell.run(fn);
     end loop;
+    update pgbell.feed x set made = made.hash, parts = pgbell.parts_of(f) where x.id = f.id;
+    -- For a copy of the database without this row.
+    perform pgbell.run(format('comment on function %s is %L', pgbell.feed_function(f.id, 'truncate'),
+        jsonb_build_object('scopes', f.scopes, 'audience', f.audience, 'columns', f.columns, 'payload', f.payload,
+            'durable', f.durable)));
     -- Whoever makes a partition must have the right to the functions of the triggers that it gets.
     for trg in
         select w.trg, pg_get_userbyid(c.relowner) as owner
@@ -173,6 +177,62 @@ begin
     loop
         perform pgbell.run(format('grant execute on function %s to %I',
             pgbell.feed_function(f.id, trg.trg), trg.owner));
+    end loop;
+end $$;
+
+-- Removes the feeds whose table is gone, for its number may come again: their scopes are reset. Those that
+-- another session has are left to it.
+create or replace function pgbell.forget() returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    f pgbell.feed;
+begin
+    for f in select x.* from pgbell.feed x where pgbell.table_of(x) is null for update skip locked loop
+        perform pgbell.remove(f);
+        perform pgbell.record(f.definition, f.tbl, 'detach', array[
+            json_build_object('templates', f.scopes, 'reason', 'the table was dropped')::text]);
+    end loop;
+    delete from pgbell.detached d where d.target in (
+        select d.target from pgbell.detached d
+        where not exists (select from pg_class c where c.oid = d.target) for update skip locked);
+end $$;
+
+-- In a copy of the database, attaches again what was attached in the one that it was made of, as its row
+-- says or, if that was not copied, the comment on a function of its triggers. What can't be attached as it
+-- was stays behind: it takes a decision, and the others are not to wait.
+create or replace function pgbell.attach_copies() returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    f record;
+begin
+    if exists (select from pgbell.feed x where x.home <> pgbell.home()) then
+        perform pgbell.forget();
+    end if;
+    for f in
+        select pgbell.table_of(x) as tbl, x.scopes, x.audience, x.columns, x.payload, x.durable from pgbell.feed x
+        where x.home <> pgbell.home()
+        union all
+        select pgbell.table_with_triggers(s.feed, 0, ''), x.*
+        from (select distinct s.feed from pgbell.strays() s) s, jsonb_to_record(obj_description(
+                to_regprocedure(pgbell.feed_function(s.feed, 'truncate')), 'pg_proc')::jsonb)
+            x (scopes text[], audience text[], columns text[], payload text[], durable boolean)
+        where not exists (select from pgbell.feed x where x.id = s.feed)
+            and exists (select from pgbell.tables_with_triggers(s.feed))
+        order by 1
+    loop
+        begin
+            perform pgbell.attach(f.tbl, f.scopes, f.audience, f.columns, f.payload, f.durable);
+        exception
+            when lock_not_available or deadlock_detected then
+                raise; -- to migrate again is all it takes
+            when others then
+                raise warning '% is not attached again: %', pgbell.table_name(f.tbl), sqlerrm
+                    using hint = 'Put that right, then attach it.';
+        end;
     end loop;
 end $$;
 
@@ -186,6 +246,7 @@ declare
     patience constant text := current_setting('lock_timeout');
     f        pgbell.feed;
 begin
+    perform pgbell.attach_copies();
     for f in select x.* from pgbell.feed x where pgbell.state(x) = 'ok' order by x.id loop
         f.fields := array(select x from pgbell.fields_of(f) x);
         continue when f.made = (pgbell.texts_of(f)).hash;
@@ -260,7 +321,7 @@ begin
     f.scopes := scopes;
     f.audience := audience;
     f.columns := columns;
-    f.made_on := target;
+    f.home := pgbell.home();
     f.payload := nullif(payload, '{}');
     f.durable := coalesce(durable, true);
     if greatest(array_ndims(scopes), array_ndims(audience), array_ndims(columns), array_ndims(payload)) > 1 then
@@ -341,7 +402,7 @@ as $$
 declare
     f pgbell.feed := pgbell.feed_of(target, scopes, audience, columns, payload, durable);
 begin
-    f.id := coalesce((select x.id from pgbell.feed x where x.target = preview.target),
+    f.id := coalesce((select x.id from pgbell.feed x where pgbell.table_of(x) = preview.target),
         pg_sequence_last_value(pg_get_serial_sequence('pgbell.feed', 'id')::regclass) + 1, 1);
     f.definition := coalesce(
         pg_sequence_last_value(pg_get_serial_sequence('pgbell.definition', 'id')::regclass) + 1, 1);
@@ -372,43 +433,35 @@ begin
 
     perform pgbell.lock_table(target, 'share row exclusive');
 
-    -- The OIDs of dropped tables come again: what is left of those goes first, unless another attach is at it.
-    for before in
-        select x.* from pgbell.feed x
-        where not exists (select from pg_class c where c.oid = x.target) for update skip locked
-    loop
-        perform pgbell.remove(before);
-        perform pgbell.record(before.definition, before.tbl, 'detach', array[
-            json_build_object('templates', before.scopes, 'reason', 'the table was dropped')::text]);
-    end loop;
-    delete from pgbell.detached d where d.target in (
-        select d.target from pgbell.detached d
-        where not exists (select from pg_class c where c.oid = d.target) for update skip locked);
-    select x.* into before from pgbell.feed x where x.target = attach.target;
+    perform pgbell.begin_journal();
+    perform pgbell.forget();
+    select x.* into before from pgbell.feed x where pgbell.table_of(x) = attach.target;
     f.known := pgbell.columns_of(target);
     f.fields := array(select x from pgbell.fields_of(f) x);
     if before.id is null then
-        insert into pgbell.feed (target, tbl, scopes, audience, columns, payload, durable, key, types, made_on, known,
+        insert into pgbell.feed (target, tbl, scopes, audience, columns, payload, durable, key, types, home, known,
             fields)
-        values (f.target, f.tbl, f.scopes, f.audience, f.columns, f.payload, f.durable, f.key, f.types, f.made_on,
+        values (f.target, f.tbl, f.scopes, f.audience, f.columns, f.payload, f.durable, f.key, f.types, f.home,
             f.known, f.fields)
         returning id into f.id;
     else
         f.id := before.id;
         f.definition := before.definition;
         f.made := before.made;
+        f.parts := before.parts;
         missed := before is distinct from f or pgbell.state(before) <> 'ok';
     end if;
     f.definition := pgbell.define(f);
     update pgbell.feed x
-    set (tbl, scopes, audience, columns, payload, durable, key, types, made_on, known, fields, definition)
-        = (f.tbl, f.scopes, f.audience, f.columns, f.payload, f.durable, f.key, f.types, f.made_on, f.known, f.fields,
-            f.definition)
+    set (target, home, tbl, scopes, audience, columns, payload, durable, key, types, known, fields, definition)
+        = (f.target, f.home, f.tbl, f.scopes, f.audience, f.columns, f.payload, f.durable, f.key, f.types, f.known,
+            f.fields, f.definition)
     where x.id = f.id;
 
     perform pgbell.make_triggers(f);
     delete from pgbell.detached d where d.target = f.target;
     missed := missed or found;
+    missed := pgbell.remove_strays(target) or missed;
     perform pgbell.record(f.definition, f.tbl, 'attach', array[
         json_build_object('templates', case when missed then before.scopes || f.scopes else '{}' end,
             'reason', 'attached again')::text,
@@ -425,15 +478,23 @@ declare
     patience constant text := current_setting('lock_timeout');
     f        pgbell.feed;
 begin
-    select x.* into f from pgbell.feed x where x.target = detach.target;
-    if f.id is null then
+    select x.* into f from pgbell.feed x
+    where coalesce(pgbell.table_of(x), x.target) = detach.target
+    order by pgbell.table_of(x) is null limit 1;
+    if f.id is null and not exists (select from pgbell.strays() s where s.tbl = detach.target) then
         return false;
     end if;
     if pgbell.table_name(target) is not null then
         perform pgbell.must_own(target);
         perform pgbell.lock_table(target, 'access exclusive');
     end if;
+    if f.id is null then
+        perform pgbell.remove_strays(target);
+        perform set_config('lock_timeout', patience, true);
+        return true;
+    end if;
     perform pgbell.remove(f);
+    perform pgbell.remove_strays(target);
     insert into pgbell.detached values (f.target);
     perform pgbell.record(f.definition, f.tbl, 'detach', array[
         json_build_object('templates', f.scopes, 'reason', 'detached')::text]);

@@ -1,13 +1,15 @@
 -- What a snapshot sees, as a text.
 
--- SECURITY DEFINER, as rotate is, so that the listener's role writes no table.
+-- What a server calls before it reads the journal. SECURITY DEFINER, as rotate is, so that the listener's
+-- role writes no table.
 create or replace function pgbell.mark_incarnation() returns void
 language sql security definer
 set search_path = pg_catalog, pg_temp
 as $$
+    select pgbell.begin_journal();
     insert into pgbell.incarnation (one)
     select true where not exists (select from pgbell.incarnation)
-    on conflict do nothing
+    on conflict (one) do nothing
 $$;
 
 -- What this snapshot sees. STABLE, so that it uses the snapshot of the query that calls it. SECURITY

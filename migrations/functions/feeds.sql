@@ -38,7 +38,7 @@ end $$;
 
 -- A table and those that inherit from it, partitions or not, as far as they are tables of this server.
 create or replace function pgbell.tree(root regclass) returns setof regclass
-language sql stable
+language sql stable rows 4
 set search_path = pg_catalog, pg_temp
 as $$
     with recursive t (relid) as (
@@ -107,11 +107,22 @@ language sql immutable
 as $$ select 'pgbell.feed_' || feed || '_' || trg || '()' $$;
 
 create or replace function pgbell.feed_functions(feed integer) returns setof pg_proc
-language sql stable
+language sql stable rows 8
 set search_path = pg_catalog, pg_temp
 as $$
     select p.* from pg_proc p
-    where p.pronamespace = 'pgbell'::regnamespace and p.proname ~ ('^feed_' || feed || '_')
+    where p.pronamespace = 'pgbell'::regnamespace and p.proname in (
+        select 'feed_' || feed || '_' || x.x
+        from unnest('{insert,update,delete,row_insert,row_update,row_delete,truncate}'::text[]) x (x))
+$$;
+
+-- The triggers that call a function, on whatever table. pg_trigger has no index for that.
+create or replace function pgbell.triggers_that_call(fn oid) returns setof pg_trigger
+language sql stable rows 4
+set search_path = pg_catalog, pg_temp
+as $$
+    select t.* from pg_depend d join pg_trigger t on t.oid = d.objid
+    where d.refclassid = 'pg_proc'::regclass and d.refobjid = fn and d.classid = 'pg_trigger'::regclass
 $$;
 
 -- The triggers of a feed. Statement triggers do the work of a plain table. A statement that names a
@@ -122,7 +133,7 @@ $$;
 -- TRIGGER).
 create or replace function pgbell.wanted_triggers(f pgbell.feed,
     out tbl regclass, out trg text, out name name, out definition text, out enabled "char") returns setof record
-language sql stable
+language sql stable rows 8
 set search_path = pg_catalog, pg_temp
 as $$
     select t.t, w.trg, format('pgbell_%s_%s', w.trg, f.id)::name, w.definition, w.enabled
@@ -145,21 +156,60 @@ as $$
     where w.kind is null or w.kind = k.k::text and (k.k = 'i' or t.t = f.target)
 $$;
 
+-- The partitions that were added since the table was attached, or its children, and have no trigger of
+-- their own: PostgreSQL clones those for rows only.
+create or replace function pgbell.deaf_parts(f pgbell.feed) returns setof regclass
+language sql stable rows 2
+set search_path = pg_catalog, pg_temp
+as $$
+    select t.t from pgbell.tree(f.target) t (t)
+    where pgbell.kind(f.target) = 'p' and t.t <> f.target and not exists (
+        select from pg_trigger g where g.tgrelid = t.t and g.tgname = format('pgbell_truncate_%s', f.id))
+$$;
+
+-- The tables that a partitioned table's rows are in, each with its file if a TRUNCATE of it, which changes
+-- that, has no trigger. Null for any other table.
+create or replace function pgbell.parts_of(f pgbell.feed) returns jsonb
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select jsonb_object_agg(c.oid, case when d.d is not null then c.relfilenode else 0 end)
+    from pgbell.tree(f.target) t (t) join pg_class c on c.oid = t.t
+    left join pgbell.deaf_parts(f) d (d) on d.d = c.oid
+    where pgbell.kind(f.target) <> 'r' and c.relkind = 'r'
+$$;
+
 -- What is wrong with a feed, or 'ok'.
 create or replace function pgbell.state(f pgbell.feed) returns text
 language plpgsql stable security definer -- whoever may ask needs no right to what it asks
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    here    constant boolean := f.home = pgbell.home();
+    found   constant regclass := pgbell.table_of(f);
     problem text;
 begin
-    if not exists (select from pg_class c where c.oid = f.target) then
-        return 'the table was dropped: select pgbell.detach(' || f.target::oid || ')';
+    if found is null and here then
+        return 'the table was dropped: select pgbell.detach(' || f.target || ')';
+    elsif found is null then
+        return 'the table is not in this copy of the database: run pgbell migrate';
+    elsif found <> f.target and here then
+        return 'the table is a copy of the one that was attached and dropped: attach it again';
+    elsif found <> f.target then
+        return 'the table was restored from a dump: attach it again, or run pgbell migrate, which does so for all';
     elsif (select c.relispartition from pg_class c where c.oid = f.target) then
         return format('the table is now a partition: detach it and attach %s',
             pgbell.table_name(pg_partition_root(f.target)));
-    elsif f.made_on <> f.target::oid then
-        return 'the table was restored from a dump: attach it again';
+    end if;
+    select string_agg(pgbell.table_name(t.t), ', ' order by t.t) into problem
+    from pgbell.tables_with_triggers(f.id) t (t)
+    where t.t not in (select a.a from pgbell.tree(f.target) a (a));
+    if problem is not null then
+        return format('%s has its triggers, too, which do nothing there: attach that table, or detach it', problem);
+    elsif f.tbl <> pgbell.table_name(f.target) and exists (
+        select from pg_class c where pgbell.table_name(c.oid) = f.tbl and c.relkind in ('r', 'p'))
+    then
+        return format('another table is called %s now: attach that one, and this one again or detach it', f.tbl);
     elsif f.key <> pgbell.primary_key(f.target) then
         return 'the primary key is another: attach the table again';
     end if;
@@ -176,27 +226,101 @@ begin
         return problem || ': attach the table again';
     end if;
 
+    with w as materialized (
+        select w.* from pgbell.wanted_triggers(f) w
+    ), t as materialized (
+        select t.* from pgbell.feed_functions(f.id) p, pgbell.triggers_that_call(p.oid) t
+    )
     select string_agg(p.name || p.what
         || case when p.tbl <> f.target then ' on ' || pgbell.table_name(p.tbl) else '' end, '; ' order by p.tbl, p.name)
     into problem
     from (
         select w.tbl, w.name, ' is missing' as what
-        from pgbell.wanted_triggers(f) w
-        left join pg_trigger t on t.tgrelid = w.tbl and t.tgname = w.name
-            and t.tgfoid = to_regprocedure(pgbell.feed_function(f.id, w.trg))
-        where t.oid is null
+        from w
+        where w.tbl not in (select d.d from pgbell.deaf_parts(f) d (d)) and not exists (
+            select from t where t.tgrelid = w.tbl and t.tgname = w.name
+                and t.tgfoid = to_regprocedure(pgbell.feed_function(f.id, w.trg)))
         union all
         select t.tgrelid, t.tgname, -- of a partition, too
             case t.tgenabled when 'D' then ' is disabled' else ' was enabled otherwise than attached' end
-        from pg_trigger t
-        left join pgbell.wanted_triggers(f) w on t.tgrelid = w.tbl and t.tgname = w.name
-        where t.tgfoid in (select p.oid from pgbell.feed_functions(f.id) p) and t.tgenabled <> coalesce(w.enabled, 'A')
+        from t left join w on t.tgrelid = w.tbl and t.tgname = w.name
+        where t.tgenabled <> coalesce(w.enabled, 'A')
     ) p;
-    return coalesce('trigger ' || problem || ': attach the table again', 'ok');
+    if problem is not null then
+        return 'trigger ' || problem || ': attach the table again';
+    end if;
+    select string_agg(pgbell.table_name(d.d), ', ' order by pgbell.table_name(d.d)) into problem
+    from pgbell.deaf_parts(f) d (d);
+    return coalesce('TRUNCATE of ' || problem || ' alone is heard late: attach the table again', 'ok');
 end $$;
 
+-- The rows of the view, for whom may read that: a feed, or what is to be said of triggers without one.
+create or replace function pgbell.listed(out table_name text, out feed pgbell.feed, out stray text)
+returns setof record
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select coalesce(pgbell.table_name(pgbell.table_of(f)), f.tbl), f, null from pgbell.feed f
+    union all
+    select distinct pgbell.table_name(s.tbl), null::pgbell.feed, case
+        when exists (select from pgbell.feed f where f.id = s.feed)
+            then 'it has triggers of another table''s feed, which do nothing: attach it, or detach it'
+        else 'its feed is not in this copy of the database: run pgbell migrate, or attach it again' end
+    from pgbell.strays() s
+    where s.tbl in (select t.t from pgbell.tables_with_triggers(s.feed) t (t))
+$$;
+
 create or replace view pgbell.feeds as
-select coalesce(pgbell.table_name(f.target), f.tbl) as table_name,
-    f.scopes, f.audience, f.columns, f.payload, f.durable, pgbell.state(f) as state
-from pgbell.feed f
-order by 1;
+select l.table_name, coalesce((l.feed).scopes, '{}') as scopes, (l.feed).audience, (l.feed).columns, (l.feed).payload,
+    (l.feed).durable, coalesce(l.stray, pgbell.state(l.feed)) as state
+from pgbell.listed() l
+order by l.table_name;
+
+-------------------------------------------------------------------------------
+-- What changes without a trigger
+-------------------------------------------------------------------------------
+
+-- Another text, as a rule, once the catalog says otherwise what the attached tables are, and the schema
+-- that it's of.
+create or replace function pgbell.catalog_mark(out home text, out mark text)
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    with recursive t (relid) as (
+        select f.target from pgbell.feed f
+        union
+        select i.inhrelid from t join pg_inherits i on i.inhparent = t.relid
+    ), a as materialized (select array_agg(t.relid) as tables from t)
+    select pgbell.home(), md5(concat_ws('/', (
+        select sum(hashtextextended(concat_ws('/', x.*), 0)) from (
+            select c.oid, 0, c.xmin from pg_class c, a where c.oid = any (a.tables)
+            union all select c.attrelid, c.attnum, c.xmin from pg_attribute c, a where c.attrelid = any (a.tables)
+            union all select c.tgrelid, 0, c.xmin from pg_trigger c, a where c.tgrelid = any (a.tables)
+            union all select c.indrelid, 0, c.xmin from pg_index c, a where c.indrelid = any (a.tables)
+        ) x)))
+$$;
+
+-- Resets the scopes of a table whose partitions are others: rows came with one, or went. One that is empty
+-- brings none. Of several servers that look, one does so.
+create or replace function pgbell.look_at_parts() returns void
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    f   pgbell.feed;
+    now jsonb;
+begin
+    for f in
+        select x.* from pgbell.feed x
+        where x.home = pgbell.home() and pgbell.parts_of(x) is distinct from x.parts for update skip locked
+    loop
+        now := pgbell.parts_of(f);
+        update pgbell.feed x set parts = now where x.id = f.id;
+        if exists (select from jsonb_each(f.parts) b where now -> b.key is distinct from b.value)
+            or exists (select from jsonb_object_keys(now) n (n)
+                where not coalesce(f.parts, '{}') ? n.n and pg_relation_size(n.n::oid) > 0)
+        then
+            perform pgbell.record_reset(f.definition, pgbell.table_name(f.target), 'partitions changed', f.durable);
+        end if;
+    end loop;
+end $$;

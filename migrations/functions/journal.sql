@@ -7,7 +7,7 @@ language plpgsql
 as $$
 declare
     xid  pg_catalog.xid8 := pg_catalog.pg_current_xact_id(); -- before the half is looked up, as rotate's fence needs it
-    half bigint := pg_catalog.mod(pg_catalog.pg_sequence_last_value('pgbell.gate'), 2);
+    half bigint := pg_catalog.mod(coalesce(pg_catalog.pg_sequence_last_value('pgbell.gate'), 0), 2);
 begin
     lsn := coalesce(lsn, pg_catalog.pg_current_wal_insert_lsn());
     if half operator(pg_catalog.=) 0 then

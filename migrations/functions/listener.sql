@@ -102,8 +102,8 @@ begin
     perform pgbell.run(format(g, role)) from unnest(array[
         'grant usage on schema pgbell to %I',
         'grant select on pgbell.journal, pgbell.journal_0, pgbell.journal_1, pgbell.journal_state,
-            pgbell.rotation, pgbell.definition, pgbell.feeds to %I',
+            pgbell.rotation, pgbell.gate, pgbell.definition, pgbell.feeds to %I',
         'grant execute on function pgbell.schema_version(), pgbell.cursor(), pgbell.mark_incarnation(),
-            pgbell.arm(text, interval), pgbell.rotate(interval), pgbell.table_name(oid), pgbell.state(pgbell.feed)
-            to %I']) g;
+            pgbell.arm(text, interval), pgbell.rotate(interval), pgbell.table_name(oid), pgbell.listed(),
+            pgbell.state(pgbell.feed), pgbell.catalog_mark(), pgbell.look_at_parts() to %I']) g;
 end $$;

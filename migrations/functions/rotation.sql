@@ -52,7 +52,9 @@ begin
         return 'resting';
     end if;
 
-    execute format('select xid from %s order by xid desc limit 1', resting) into top;
+    -- Of this database: a copy may have brought ids that are yet to come here.
+    execute format('select least(xid, pg_snapshot_xmax(pg_current_snapshot())) from %s order by xid desc limit 1',
+        resting) into top;
     if top is not null then
         if state.quiet_at + retention > clock_timestamp() then
             return 'resting';
@@ -63,9 +65,11 @@ begin
         exception when lock_not_available then
             return 'waiting for readers';
         end;
-        execute format('select xid from %s order by xid desc limit 1', resting) into top;
+        execute format('select xid from %s where xid < pg_snapshot_xmax(pg_current_snapshot())
+            order by xid desc limit 1', resting) into top;
         update pgbell.journal_state s
-        set step = nextval('pgbell.rotation'), floor = greatest(s.floor, (top::text::numeric + 1)::text::xid8)
+        set step = nextval('pgbell.rotation'),
+            floor = greatest(s.floor, coalesce((top::text::numeric + 1)::text::xid8, '0'))
         returning s.floor into top;
         execute format('truncate %s', resting);
         delete from pgbell.definition d

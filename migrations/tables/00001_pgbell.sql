@@ -79,6 +79,7 @@ alter table pgbell.journal add check (false) no inherit;
 -- xmin is not below.
 create table pgbell.journal_state (
     one      boolean primary key default true check (one),
+    home     text not null default '',           -- pgbell.home() of the database that it is of
     half     integer not null default 0,         -- that is written
     floor    xid8 not null default '0',
     since    timestamptz not null default now(), -- when the current half took over
@@ -108,7 +109,8 @@ create type pgbell.known_column as (name text, attnum integer, type oid);
 
 create table pgbell.feed (
     id         integer generated always as identity primary key,
-    target     regclass not null unique,
+    target     oid not null,      -- of the table, in the database that home names
+    home       text not null,     -- pgbell.home() when it was attached
     tbl        text not null,     -- the table's name when it was attached
     scopes     text[] not null,
     audience   text[],            -- null: everyone
@@ -117,11 +119,12 @@ create table pgbell.feed (
     durable    boolean not null,
     key        text[] not null,   -- primary key; empty: none
     types      jsonb not null,    -- type of each column that scopes, audience, payload, columns or key name
-    made_on    oid not null,      -- target as a number: it is another in a dump that was restored
     known      pgbell.known_column[] not null, -- the table's columns when it was attached
     fields     pgbell.field[] not null,        -- what is recorded of a row
     definition integer,           -- pgbell.definition, as its triggers have it
-    made       text               -- hash of the text of its triggers' functions
+    made       text,              -- hash of the text of its triggers' functions
+    parts      jsonb,             -- pgbell.parts_of when it was last looked at
+    unique (target, home)
 );
 
 -- What the facts of a feed mean: rows are added, not changed, for the journal may have facts of an
@@ -139,8 +142,15 @@ create table pgbell.detached (target oid primary key);
 
 -- +goose StatementBegin
 do $$
+declare
+    trg record;
 begin
-    perform pgbell.remove(f) from pgbell.feed f;
+    for trg in
+        select t.tgname, t.tgrelid::regclass as tbl from pg_trigger t join pg_proc p on p.oid = t.tgfoid
+        where p.pronamespace = 'pgbell'::regnamespace and t.tgparentid = 0
+    loop
+        execute format('drop trigger %I on %s', trg.tgname, trg.tbl);
+    end loop;
 end $$;
 -- +goose StatementEnd
 drop view pgbell.feeds;
