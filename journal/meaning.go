@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/pgbell/pgbell/bus"
 )
@@ -138,7 +139,7 @@ func (s *spec) owners(row []fact) (a bus.Audience, known bool) {
 			return bus.Only(), false
 		default:
 			var list any
-			if json.Unmarshal([]byte(f.text), &list) != nil {
+			if !utf8.ValidString(f.text) || json.Unmarshal([]byte(f.text), &list) != nil { // else ids that differ would become the same one
 				return bus.Only(), false
 			}
 			users = appendUsers(users, list)

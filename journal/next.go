@@ -23,7 +23,7 @@ import (
 const nextSQL = `
 select pg_catalog.pg_current_snapshot()::pg_catalog.text, ` + stepSQL + `,
 	null::pg_catalog.pg_lsn as lsn, 0::pg_catalog.int8 as part, null::pg_catalog.xid8 as xid, null::pg_catalog.timestamptz, null::pg_catalog.int4,
-	null, null, null, null::pg_catalog.text[], null::pg_catalog.timestamptz
+	null::pg_catalog.bytea, null, null::pg_catalog.bytea, null::pg_catalog.bytea, null::pg_catalog.timestamptz
 union all
 select null, null, ` + columns + `
 from pgbell.%s
@@ -115,11 +115,15 @@ func (r *Reader) nextRecord(v [][]byte, each func(Record) error) error {
 	if !okStatement || !ok || !okPart || !okTx || !okAt || !okDefinition || v[6] == nil {
 		return errAnswer
 	}
+	facts := bytes.Clone(v[8])
+	if v[4] != nil && v[5] == nil { // the table's name can't be said
+		facts = nil
+	}
 	record := Record{
 		LSN: uint64(lsn), Part: int(part), Tx: uint64(tx), At: time.UnixMicro(postgresEpoch + at),
 		Table: r.name(v[5]), Origin: origin(v[7]), statement: statement,
 	}
-	if err := record.decode(r.Definitions, string(v[6]), definition, bytes.Clone(v[8])); err != nil {
+	if err := record.decode(r.Definitions, string(v[6]), definition, facts); err != nil {
 		return err
 	}
 	return each(record)

@@ -147,7 +147,7 @@ func TestReadWithoutTheRightToReadNext(t *testing.T) {
 	url := pgtest.Migrated.Database(t)
 	conn, other := connect(t, url), connect(t, url)
 	role := fmt.Sprintf("reader_%d", rand.Uint64())
-	exec(t, other, fmt.Sprintf("create role %s; grant usage on schema pgbell to %[1]s; grant select on pgbell.journal, pgbell.journal_state, pgbell.definition to %[1]s; grant execute on function pgbell.schema_version() to %[1]s", role))
+	exec(t, other, fmt.Sprintf("create role %s; grant usage on schema pgbell to %[1]s; grant select on pgbell.journal, pgbell.journal_state, pgbell.definition to %[1]s; grant execute on function pgbell.schema_version(), pgbell.utf8(text), pgbell.utf8(text[]) to %[1]s", role))
 	t.Cleanup(func() {
 		conn, err := pgx.Connect(context.Background(), url)
 		if err == nil {

@@ -35,9 +35,13 @@ func ParseNotification(payload string, defs *Definitions) (Notification, error) 
 		At         string    `json:"at"`
 		Reason     *string   `json:"reason"`
 		Facts      []*string `json:"facts"`
+		UTF8       []byte    `json:"utf8"` // all of it, where the database is in another encoding
 	}
 	if err := json.Unmarshal([]byte(payload), &wire); err != nil || wire.V != 1 {
 		return Notification{}, errNotification
+	}
+	if wire.UTF8 != nil {
+		return ParseNotification(string(wire.UTF8), defs)
 	}
 	if wire.At != "" && wire.Facts == nil { // nothing that a trigger sends
 		return Notification{}, errNotification

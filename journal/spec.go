@@ -145,7 +145,7 @@ type Definitions struct {
 // Load reads all definitions that db has, once it has checked that its schema is of the
 // version that this program reads.
 func (d *Definitions) Load(ctx context.Context, db Querier) error {
-	rows, err := db.Query(ctx, "select pgbell.schema_version(), null::pg_catalog.int4, null::pg_catalog.text union all select null, id, spec::pg_catalog.text from pgbell.definition")
+	rows, err := db.Query(ctx, "select pgbell.schema_version(), null::pg_catalog.int4, null::pg_catalog.bytea union all select null, id, pgbell.utf8(spec::pg_catalog.text) from pgbell.definition")
 	if err != nil {
 		return err
 	}
@@ -159,6 +159,9 @@ func (d *Definitions) Load(ctx context.Context, db Querier) error {
 			if *schema != version {
 				return versionError(int(*schema))
 			}
+			return nil
+		}
+		if text == nil { // it can't be said in UTF8
 			return nil
 		}
 		s, err := parseSpec(text)

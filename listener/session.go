@@ -96,10 +96,12 @@ func (l *Listener) connect(ctx context.Context) (*pgx.Conn, error) {
 // rows, which are all that we read: it would start processes for the many that it
 // expects. What we write is of no use after a crash, so that
 // nothing has to wait for the disk. Our own deadlines hold while nothing comes; a
-// limit for a whole statement would cut a long catching-up, again and again.
+// limit for a whole statement would cut a long catching-up, again and again. Postgres is to
+// convert nothing that it sends, since anybody may send a notification for which that fails,
+// which ends the connection: what the journal has comes in UTF8 by pgbell.utf8.
 const settings = `
 set application_name = 'pgbell';
-set client_encoding = 'UTF8';
+set client_encoding = 'SQL_ASCII';
 set default_transaction_isolation = 'read committed';
 set default_transaction_read_only = off;
 set synchronous_commit = off;

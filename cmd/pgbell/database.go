@@ -34,6 +34,7 @@ func databaseConfig(c *cli.Command) (*pgx.ConnConfig, error) {
 	if conf.RuntimeParams["application_name"] == "" {
 		conf.RuntimeParams["application_name"] = c.FullName() // doctor counts the listeners by theirs, which is pgbell
 	}
+	conf.RuntimeParams["client_encoding"] = "UTF8" // else it is the database's
 	conf.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
 		if n.Severity == "WARNING" || n.SeverityUnlocalized == "WARNING" {
 			fmt.Fprintln(c.Root().ErrWriter, "pgbell: warning: "+oneLine(serverWords((*pgconn.PgError)(n))))

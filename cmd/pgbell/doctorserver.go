@@ -219,7 +219,7 @@ func missingRights(ctx context.Context, tx pgx.Tx, role string) (missing bool, w
 				or not (select bool_and(has_table_privilege($1, c.oid, 'select')) from pg_class c
 					where c.relnamespace = 'pgbell'::regnamespace and c.relname in ('journal', 'journal_state', 'definition', 'feeds'))
 				or not (select bool_and(has_function_privilege($1, p.oid, 'execute')) from pg_proc p
-					where p.pronamespace = 'pgbell'::regnamespace and p.proname in ('schema_version', 'cursor', 'mark_incarnation', 'arm', 'rotate', 'table_name', 'listed')),
+					where p.pronamespace = 'pgbell'::regnamespace and p.proname in ('schema_version', 'cursor', 'mark_incarnation', 'arm', 'rotate', 'table_name', 'listed', 'utf8')),
 			(select bool_and(has_table_privilege($1, c.oid, 'select')) from pg_class c
 				where c.relnamespace = 'pgbell'::regnamespace and c.relname in ('journal_0', 'journal_1', 'rotation', 'gate')),
 			(select bool_and(has_function_privilege($1, p.oid, 'execute')) from pg_proc p where p.pronamespace = 'pgbell'::regnamespace and p.proname = 'state')`,

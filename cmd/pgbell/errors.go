@@ -69,6 +69,8 @@ func serverWords(e *pgconn.PgError) string {
 var hints = map[string]string{
 	"42501": "Connect as the role that ran pgbell migrate, as a member of it, or grant this role what is missing", // insufficient_privilege
 	"25006": "Is this a standby? Connect to the primary",                                                          // read_only_sql_transaction
+	"22P05": "Events are in UTF8: where a row has such a character, each of its changes is a reset",               // untranslatable_character
+	"22021": "Events are in UTF8: where a row has such bytes, each of its changes is a reset",                     // character_not_in_repertoire
 	"55P03": "Another transaction holds the table: try again when it is over",                                     // lock_not_available
 }
 

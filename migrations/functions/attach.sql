@@ -378,6 +378,10 @@ begin
                 att.name, tbl, att.typ using errcode = 'datatype_mismatch';
         end if;
     end loop;
+    if pgbell.utf8(array[tbl] || scopes || names) is null then
+        raise exception 'the name of %, a scope or a column has a character that UTF8 has not', tbl
+            using errcode = 'untranslatable_character', hint = 'Events are in UTF8: give it another name.';
+    end if;
     select coalesce(jsonb_object_agg(a.attname, format_type(a.atttypid, null)), '{}') into f.types
     from pg_attribute a
     where a.attrelid = target and a.attname = any (names) and a.attnum > 0 and not a.attisdropped;

@@ -130,6 +130,13 @@ begin
     end if;
 end $$;
 
+-- A notification as it is sent. In a database of another encoding than UTF8, what is not ASCII goes in base64:
+-- then nothing is left to convert for those who listen. Null if it can't be said in UTF8.
+create or replace function pgbell.portable(payload text) returns text
+language sql stable
+return case when getdatabaseencoding() = 'UTF8' or payload collate "C" !~ '[^ -~]' then payload
+    else '{"v":1,"utf8":"' || translate(encode(pgbell.utf8(payload), 'base64'), e'\n', '') || '"}' end;
+
 -- What rings for a feed that is not durable: all that there is to know of one change. One that doesn't fit
 -- becomes a reset of the feed's scopes. The time keeps Postgres from folding equal notifications: of in,
 -- out, in again, the last must not be the one that is missing.
@@ -144,8 +151,11 @@ declare
         'definition', definition, 'xid', pg_current_xact_id_if_assigned()::text,
         'at', clock_timestamp() at time zone 'UTC',
         'origin', nullif(left(current_setting('pgbell.origin', true), 256), ''), 'facts', facts);
+    sent    constant text := pgbell.portable(payload);
 begin
-    return case when octet_length(payload) <= 7900 then payload else pgbell.reset_payload(tbl, op, 'too large') end;
+    return case
+        when octet_length(sent) <= 7900 then sent
+        else pgbell.reset_payload(tbl, op, case when sent is null then 'not in UTF8' else 'too large' end) end;
 end $$;
 
 -- Rings for a feed that is not durable, once for each change.
@@ -161,6 +171,9 @@ begin
 end $$;
 
 create or replace function pgbell.reset_payload(tbl text, op text, reason text) returns text
-language sql immutable
+language sql stable
 set search_path = pg_catalog, pg_temp
-as $$ select format('{"v":1,"table":%s,"op":"%s","scopes":null,"reason":"%s"}', to_json(tbl), op, reason) $$;
+as $$
+    select coalesce(pgbell.portable(format(p.p, to_json(tbl))), format(p.p, 'null'))
+    from (values (format('{"v":1,"table":%%s,"op":"%s","scopes":null,"reason":"%s"}', op, reason))) p (p)
+$$;

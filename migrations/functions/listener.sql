@@ -105,5 +105,6 @@ begin
             pgbell.rotation, pgbell.gate, pgbell.definition, pgbell.feeds to %I',
         'grant execute on function pgbell.schema_version(), pgbell.cursor(), pgbell.mark_incarnation(),
             pgbell.arm(text, interval), pgbell.rotate(interval), pgbell.table_name(oid), pgbell.listed(),
-            pgbell.state(pgbell.feed), pgbell.catalog_mark(), pgbell.look_at_parts() to %I']) g;
+            pgbell.state(pgbell.feed), pgbell.catalog_mark(), pgbell.look_at_parts(),
+            pgbell.utf8(text), pgbell.utf8(text[]) to %I']) g;
 end $$;

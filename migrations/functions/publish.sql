@@ -7,6 +7,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     canonical text := pgbell.canonical_scope(scope);
+    event     text := json_build_object('scope', canonical, 'audience', array_remove(audience, null), 'data', data);
 begin
     if canonical is null or canonical = any (pgbell.reserved_scopes()) then
         raise exception 'scope "%" is reserved or empty', scope
@@ -16,8 +17,12 @@ begin
         raise exception 'scope "%..." is longer than 256 bytes', left(scope, 40)
             using errcode = 'invalid_parameter_value';
     end if;
-    perform pgbell.record(null, null, 'publish', array[
-        json_build_object('scope', canonical, 'audience', array_remove(audience, null), 'data', data)::text]);
+    if pgbell.utf8(event) is null then -- no server could read it, so that who listens is to fetch
+        perform pgbell.record(null, null, 'attach', array[
+            json_build_object('templates', array[canonical], 'reason', 'not in UTF8')::text]);
+    else
+        perform pgbell.record(null, null, 'publish', array[event]);
+    end if;
     perform pgbell.ring(null, 'publish', array[array[canonical]]);
 end $$;
 
@@ -32,6 +37,8 @@ begin
     if user_id is null or user_id = '' then
         raise exception 'there is no user id: the anonymous cannot be told apart'
             using errcode = 'invalid_parameter_value';
+    elsif pgbell.utf8(user_id) is null then
+        raise exception 'the user id is not in UTF8: no stream has it' using errcode = 'invalid_parameter_value';
     end if;
     perform pgbell.record(null, null, 'disconnect', array[
         json_build_object('user', user_id, 'scope', pgbell.canonical_scope(scope))::text]);
