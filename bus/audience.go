@@ -21,8 +21,14 @@ type Audience struct {
 func Only(users ...string) Audience {
 	set := slices.DeleteFunc(slices.Clone(users), func(u string) bool { return u == "" })
 	slices.Sort(set)
-	return Audience{only: true, users: slices.Compact(set)}
+	if set = slices.Compact(set); len(set) < cap(set)/2 {
+		set = slices.Clone(set) // of many that are equal, only the room of one
+	}
+	return Audience{only: true, users: set}
 }
+
+// Len returns how many users the audience has: 0 for everyone, too.
+func (a Audience) Len() int { return len(a.users) }
 
 // Allows is the audience rule: whether userID may see the change. An empty userID
 // is an anonymous connection, which sees only what everyone may see.

@@ -55,6 +55,10 @@ func (r *Record) decode(defs *Definitions, op string, definition int32, facts []
 			r.scopes = newFilter(r.Changes)
 			return nil
 		}
+		if own, err := scope.Parse(publishedTo(text)); err == nil && !scope.Reserved(own.Literals()[0]) {
+			r.reset(ReasonUnreadable, own)
+			return nil
+		}
 	case "attach", "detach":
 		r.Attach = true
 		if r.attached(defs, definition, facts) {
@@ -121,6 +125,20 @@ func published(text []byte) (c Change, ok bool) {
 		return c, ok
 	}
 	return c, true
+}
+
+// publishedTo returns the scope to which pgbell.publish sent what can't be read: data that is
+// nested too deeply, say. It stands in front.
+func publishedTo(text []byte) (name string) {
+	d := json.NewDecoder(bytes.NewReader(text))
+	for _, want := range []json.Token{json.Delim('{'), "scope"} {
+		if token, err := d.Token(); err != nil || token != want {
+			return ""
+		}
+	}
+	token, _ := d.Token()
+	name, _ = token.(string)
+	return name
 }
 
 func orNil(raw json.RawMessage) json.RawMessage {

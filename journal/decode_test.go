@@ -201,8 +201,7 @@ func TestUnreadableRecordResetsItsTable(t *testing.T) {
 		"reset of nothing":  {"reset", 1, array()},
 		"no definition":     {"insert", 7, array("1")},
 		"no JSON":           {"publish", 0, array(`{`)},
-		"too deep":          {"publish", 0, array(`{"scope":"a","audience":null,"data":{"x":` + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + `}}`)},
-		"bad audience":      {"publish", 0, array(`{"scope":"a","audience":"u"}`)},
+		"published nowhere": {"publish", 0, array(`{"scope":"","audience":null}`)},
 		"bad template":      {"attach", 0, array(`{"templates":["a:{"],"reason":"x"}`)},
 		"bad definition":    {"attach", 0, array(`{"templates":[],"reason":"x"}`, `{"version":1,"scopes":["{a}"],"fields":[]}`)},
 		"another version":   {"attach", 0, array(`{"templates":[],"reason":"x"}`, `{"version":2,"scopes":["a"],"fields":[]}`)},
@@ -220,6 +219,37 @@ func TestUnreadableRecordResetsItsTable(t *testing.T) {
 		}
 		if r.Attach != (test.op == "attach") {
 			t.Errorf("%s: attach is %v", name, r.Attach)
+		}
+	}
+}
+
+// What was published and can't be read resets the scope that it was for, and no other.
+func TestUnreadablePublishResetsItsScope(t *testing.T) {
+	for _, text := range []string{
+		`{"scope":"a","audience":null,"data":{"x":` + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + `}}`,
+		`{"scope":"a","audience":"u"}`,
+	} {
+		r := decoded(t, "publish", 0, text)
+		if r.Reset == nil || r.Reset.Reason != ReasonUnreadable || len(r.Changes) > 0 || !r.Reset.Matches("a") || r.Reset.Matches("b") || r.Reset.Matches("task:1") {
+			t.Errorf("%.40s: got %+v", text, r)
+		}
+	}
+}
+
+// JSON that is nested as deep as Go reads it is left out where an event would make it deeper,
+// and the rest is told.
+func TestDeepJSONIsLeftOut(t *testing.T) {
+	for depth, want := range map[int]bool{9_998: true, 9_999: false, 10_000: false, 10_001: false, 200_000: false} {
+		deep := strings.Repeat("[", depth) + strings.Repeat("]", depth)
+		r := decoded(t, "insert", 1, "1", "7", "ann", null, deep)
+		if len(r.Changes) != 1 || !r.Changes[0].Audience.Allows("ann") || string(r.Changes[0].Key) != `{"id":1}` {
+			t.Fatalf("%d deep: got %+v", depth, r)
+		}
+		if got := string(r.Changes[0].Data); got != map[bool]string{true: `{"title":` + deep + `}`, false: `{}`}[want] {
+			t.Errorf("%d deep: got %.60s", depth, got)
+		}
+		if _, err := json.Marshal(map[string]any{"data": r.Changes[0].Data}); err != nil {
+			t.Errorf("%d deep: %v", depth, err)
 		}
 	}
 }

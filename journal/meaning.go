@@ -189,7 +189,7 @@ func (s *spec) object(members []member, row []fact) json.RawMessage {
 		if !value.given && m.text >= 0 {
 			value, raw = row[m.text], false
 		}
-		if raw && !(value.given && json.Valid([]byte(value.text))) {
+		if raw && !(value.given && valid(value.text)) {
 			continue
 		}
 		if len(b) > 1 {
@@ -208,6 +208,18 @@ func (s *spec) object(members []member, row []fact) json.RawMessage {
 		}
 	}
 	return append(b, '}')
+}
+
+// maxDepth is how deep encoding/json lets JSON be nested.
+const maxDepth = 10_000
+
+// valid says whether text is JSON that is valid in an event, too, where it stands in two
+// objects.
+func valid(text string) bool {
+	if len(text) > maxDepth {
+		text = "[[" + text + "]]"
+	}
+	return json.Valid([]byte(text))
 }
 
 // number says whether the text of a number is one in JSON, too: NaN is not.

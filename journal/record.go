@@ -44,9 +44,19 @@ func (r Record) Size() int {
 	size := 500 + len(r.facts) + len(r.facts)/8
 	if len(r.Changes) > 0 {
 		size += 300*len(r.Changes) + len(r.facts)
+		for _, c := range r.Changes {
+			size += userBytes * c.Audience.Len()
+			if c.Old != nil {
+				size += userBytes * c.Old.Audience.Len()
+			}
+		}
 	}
 	return size
 }
+
+// userBytes is what a user of an audience takes beside the text: a string, and what an
+// allocation is rounded up to.
+const userBytes = 32
 
 // Change is one row change as the trigger saw it.
 type Change struct {

@@ -1,8 +1,11 @@
 package journal
 
 import (
+	"bytes"
 	"encoding/json"
+	"runtime"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -123,5 +126,47 @@ func TestResetHasNoEventsOfItsOwn(t *testing.T) {
 	want := bus.ChangeEvent{Op: bus.OpReset, Table: "public.t", Reason: "truncate", At: time.Unix(1, 0), Tx: 9}
 	if diff := cmp.Diff(want, r.ResetEvent()); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// A record takes no more memory than its Size says, by which is counted what a server holds:
+// not with the largest arrays of users, be they all different or all the same.
+func TestSizeIsNoLessThanARecordTakes(t *testing.T) {
+	for name, user := range map[string]func(i int) string{
+		"different": func(i int) string { return strconv.Itoa(i) },
+		"equal":     func(int) string { return "user-with-a-name" },
+	} {
+		var before, after []string
+		for i := range 50_000 {
+			before, after = append(before, user(i)), append(after, user(i+1))
+		}
+		list := func(users []string) string {
+			text, err := json.Marshal(users)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(text)
+		}
+		facts := array("1", "7", null, list(before), null, "1", "7", null, list(after), null, "members", null)
+		defs := definitions(t)
+		records := make([]Record, 20)
+		heap := func() uint64 {
+			var m runtime.MemStats
+			runtime.GC()
+			runtime.GC()
+			runtime.ReadMemStats(&m)
+			return m.HeapAlloc
+		}
+		start := heap()
+		for i := range records {
+			if err := records[i].decode(defs, "update", 1, bytes.Clone(facts)); err != nil || len(records[i].Changes) != 1 {
+				t.Fatalf("got %+v: %v", records[i], err)
+			}
+		}
+		took := int(heap()-start) / len(records)
+		if size := records[0].Size(); took > size || took < size/8 {
+			t.Errorf("%s users: a record of Size %d takes %d bytes", name, size, took)
+		}
+		runtime.KeepAlive(records)
 	}
 }

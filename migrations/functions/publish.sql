@@ -17,9 +17,9 @@ begin
         raise exception 'scope "%..." is longer than 256 bytes', left(scope, 40)
             using errcode = 'invalid_parameter_value';
     end if;
-    if pgbell.utf8(event) is null then -- no server could read it, so that who listens is to fetch
-        perform pgbell.record(null, null, 'attach', array[
-            json_build_object('templates', array[canonical], 'reason', 'not in UTF8')::text]);
+    if pgbell.utf8(event) is null or octet_length(event) > 1000000 then -- who listens is to fetch
+        perform pgbell.record(null, null, 'attach', array[json_build_object('templates', array[canonical],
+            'reason', case when octet_length(event) > 1000000 then 'too large' else 'not in UTF8' end)::text]);
     else
         perform pgbell.record(null, null, 'publish', array[event]);
     end if;

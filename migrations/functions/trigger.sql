@@ -126,24 +126,34 @@ create or replace function pgbell.short(value text) returns text
 language sql immutable
 return case when octet_length(value) <= 1024 then value end;
 
--- The same for any type. concat asks the type's output function, and casts nothing.
+-- The same for any type, of at most so many bytes. concat asks the type's output function, and casts
+-- nothing. What is stored in a few bytes may have a long text, as the number 1e131071 has.
 create or replace function pgbell.text_of(value anyelement, most integer) returns text
 language sql stable
 as $$
     select case when pg_catalog.num_nulls($1) operator(pg_catalog.=) 0
             and pg_catalog.pg_column_size($1) operator(pg_catalog.<=) $2
+            and pg_catalog.octet_length(pg_catalog.concat($1)) operator(pg_catalog.<=) $2
         then pg_catalog.concat($1) end
 $$;
 
 -- The user ids in an array, as a JSON array; empty, which is none, if there are too many to be looked at.
+-- Postgres puts the body in place of the call, so that PL/pgSQL, which decompresses an array that it is
+-- given, gets none that is too long as it is stored.
 create or replace function pgbell.list_of(value anyarray) returns text
+language sql stable
+as $$
+    select case when pg_catalog.pg_column_size($1) operator(pg_catalog.>) 1000000 then '' else pgbell.users_of($1) end
+$$;
+
+create or replace function pgbell.users_of(value anyarray) returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set array_nulls = on
 as $$
 begin
     return case when value is null then null
-        when pg_column_size(value) > 1000000 then ''
+        when pg_column_size(value) > 1000000 then '' -- decompressed
         when cardinality(value) > 50000 then ''
         else (select case when octet_length(l.l) <= 4000000 then to_json(l.l::text[])::text else '' end
             from concat(value) l (l)) end;
@@ -368,7 +378,9 @@ as $$
 declare
     pad  constant text := e'\n' || repeat(' ', indent);
     row  constant text := case op when 'delete' then 'o' else 'n' end;
-    long constant boolean := exists (select from unnest(f.fields) x where x.kind in ('list', 'json'));
+    -- Whether a row's facts may be: by a text in the key, too, which an index compresses.
+    long constant boolean := exists (select from unnest(f.fields) x where x.kind in ('list', 'json')
+        or x.kind = 'text' and x.name = any (f.key) and f.types ->> x.name <> all ('{uuid,date,oid}'));
     what constant text := format('%s, pgbell.name_of(%L), %L', f.definition, f.target::oid, op);
     q    constant record := pgbell.facts(f, op, shape, columns, there, indent + 4);
     -- The facts are made once: without offset, Postgres would put them in place of their name.
