@@ -149,7 +149,7 @@ func TestSizeIsNoLessThanARecordTakes(t *testing.T) {
 		}
 		facts := array("1", "7", null, list(before), null, "1", "7", null, list(after), null, "members", null)
 		defs := definitions(t)
-		records := make([]Record, 20)
+		records := make([]Record, 4)
 		heap := func() uint64 {
 			var m runtime.MemStats
 			runtime.GC()
