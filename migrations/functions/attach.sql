@@ -226,6 +226,7 @@ begin
     loop
         begin
             perform pgbell.attach(f.tbl, f.scopes, f.audience, f.columns, f.payload, f.durable);
+            raise warning 'this database is a copy: % is attached again', pgbell.table_name(f.tbl);
         exception
             when lock_not_available or deadlock_detected then
                 raise; -- to migrate again is all it takes
