@@ -26,6 +26,7 @@ import (
 	"github.com/pgbell/pgbell/bus"
 	"github.com/pgbell/pgbell/internal/pgtemp"
 	"github.com/pgbell/pgbell/internal/pgtest"
+	"github.com/pgbell/pgbell/journal"
 	"github.com/pgbell/pgbell/listener"
 )
 
@@ -220,6 +221,20 @@ func (d *database) heard() []string {
 		}
 	}
 	return all
+}
+
+// replay returns why what happened since a cursor can't be told.
+func (d *database) replay(cursor string) string {
+	d.Helper()
+	since, err := journal.ParseCursor(cursor)
+	if err != nil {
+		d.Fatal(err)
+	}
+	p, err := d.listener.Replay(d.Context(), since)
+	if err != nil {
+		d.Fatal(err)
+	}
+	return p.Reset
 }
 
 // await waits until something is told that begins so.
