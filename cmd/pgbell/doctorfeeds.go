@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -80,6 +81,9 @@ func checkExposure(f triggers.Feed, durable map[string]string) []finding {
 	return all
 }
 
+// tookItsPlace matches the states of a feed whose table's name, or triggers, another has.
+var tookItsPlace = regexp.MustCompile(`^(?:another table is called )?("?[^,]+?"?)(?: now: attach that one, and| has its triggers, too, which do)`)
+
 // stateFinding says how to mend a feed that is not ok.
 func stateFinding(ctx context.Context, tx pgx.Tx, f triggers.Feed) (finding, error) {
 	x := finding{problem, "", f.State, attachSQL(f)}
@@ -90,6 +94,20 @@ func stateFinding(ctx context.Context, tx pgx.Tx, f triggers.Feed) (finding, err
 	if _, root, ok := strings.Cut(f.State, "is now a partition: detach it and attach "); ok {
 		at := f
 		at.Table = root
+		x.Remedy = fmt.Sprintf("select pgbell.detach(%s); %s", quoteLiteral(f.Table), attachSQL(at))
+		return x, nil
+	}
+	if strings.Contains(f.State, "run pgbell migrate") {
+		x.Remedy = "pgbell migrate"
+		return x, nil
+	}
+	if strings.HasPrefix(f.State, "it has triggers of another table's feed") {
+		x.Remedy = fmt.Sprintf("select pgbell.detach(%s);", quoteLiteral(f.Table))
+		return x, nil
+	}
+	if found := tookItsPlace.FindStringSubmatch(f.State); found != nil {
+		at := f
+		at.Table = found[1]
 		x.Remedy = fmt.Sprintf("select pgbell.detach(%s); %s", quoteLiteral(f.Table), attachSQL(at))
 		return x, nil
 	}

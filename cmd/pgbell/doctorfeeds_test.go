@@ -3,6 +3,8 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"github.com/pgbell/pgbell/internal/pgtest"
 )
 
 // Each fault is made for real, and is gone once the remedy was run, if that is SQL.
@@ -35,6 +37,13 @@ func TestDoctorsRemediesMendFeeds(t *testing.T) {
 		{"the table is a partition", `create table root (id int primary key, p int, owner text) partition by list (id);` + tasks + attach +
 			`alter table tasks drop column title; alter table root attach partition tasks for values in (1); `,
 			"feed public.tasks", problem, "is now a partition", `select pgbell.detach('public.tasks'); select pgbell.attach('public.root'::regclass, scopes => array['tasks', 'p:{p}']`, "gone"},
+		{"another table took its name", tasks + attach + `create table new (like tasks including all); alter table tasks rename to old; alter table new rename to tasks`,
+			"feed public.old", problem, "another table is called public.tasks now", `select pgbell.detach('public.old'); select pgbell.attach('public.tasks'::regclass, scopes => array['tasks', 'p:{p}']`, "gone"},
+		{"a copy with its triggers", tasks + attach + `create table new (like tasks including all); do $$ begin execute (select replace(pg_get_triggerdef(oid), ' ON public.tasks ', ' ON public.new ')
+				from pg_trigger where tgrelid = 'tasks'::regclass and tgname ~ '^pgbell_insert'); end $$`,
+			"feed public.new", problem, "it has triggers of another table's feed", `select pgbell.detach('public.new');`, "gone"},
+		{"a feed that was not copied", tasks + attach + `delete from pgbell.feed`,
+			"feed public.tasks", problem, "its feed is not in this copy of the database", "pgbell migrate", ""},
 		{"a partition is new", `create table tasks (id int primary key, owner text) partition by list (id); select pgbell.attach('tasks', array['t'], array['owner']); create table tasks_1 partition of tasks for values in (1)`,
 			"feed public.tasks", warning, "TRUNCATE of public.tasks_1 alone is heard late", "pgbell.attach", ""},
 		{"no key", `create table tasks (id int, owner text); select pgbell.attach('tasks', array['t'], array['owner'])`,
@@ -69,7 +78,11 @@ func TestDoctorsRemediesMendFeeds(t *testing.T) {
 				t.Errorf("exit %d for a %s", code, test.level)
 			}
 			for _, sql := range strings.SplitAfter(by[test.about].Remedy, "; ") { // one may not run in a transaction
-				exec1(t, db, sql)
+				if sql != "pgbell migrate" {
+					exec1(t, db, sql)
+				} else if err := pgtest.Migrate(t.Context(), db); err != nil {
+					t.Fatal(err)
+				}
 			}
 			by, _ = diagnosis(t, db)
 			switch f, there := by[test.about]; {

@@ -28,6 +28,7 @@ import (
 	"github.com/pgbell/pgbell/internal/pgtest"
 	"github.com/pgbell/pgbell/journal"
 	"github.com/pgbell/pgbell/listener"
+	"github.com/pgbell/pgbell/triggers"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
@@ -123,7 +124,14 @@ func (d *database) migrate() {
 // states fails the test unless the feeds' states begin so, in the order of their tables.
 func (d *database) states(want ...string) {
 	d.Helper()
-	got := strings.Split(d.ask(`select table_name || ': ' || state from pgbell.feeds`), "\n")
+	feeds, err := triggers.List(d.Context(), d.conn)
+	if err != nil {
+		d.Fatal(err)
+	}
+	var got []string
+	for _, f := range feeds {
+		got = append(got, f.Table+": "+f.State)
+	}
 	if len(got) != len(want) {
 		d.Errorf("the feeds are %q, want %q", got, want)
 		return
@@ -371,9 +379,9 @@ func (d *database) dump(args ...string) string {
 }
 
 // restore runs a dump and returns the errors that there were.
-func (d *database) restore(dump string) (errs []string) {
+func (d *database) restore(dump string, args ...string) (errs []string) {
 	d.Helper()
-	_, said := tool(d, dump, "psql", "-X", "-q", "-o", os.DevNull, d.url)
+	_, said := tool(d, dump, "psql", append(args, "-X", "-q", "-o", os.DevNull, d.url)...)
 	for line := range strings.Lines(said) {
 		// A server that was built without it can't have it, and does not need it.
 		if strings.Contains(line, "ERROR:") && !strings.Contains(line, "compression method lz4 not supported") {

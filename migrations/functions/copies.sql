@@ -37,8 +37,6 @@ begin
     where m.m > coalesce(pg_sequence_last_value(pg_get_serial_sequence('pgbell.feed', 'id')::regclass), 0);
     -- Where tables kept their numbers, feeds are as good as they were.
     update pgbell.feed f set home = pgbell.home() where pgbell.table_of(f) = f.target;
-    delete from pgbell.incarnation;
-    insert into pgbell.incarnation default values;
     update pgbell.journal_state
     set home = pgbell.home(), floor = '0', step = nextval('pgbell.rotation'), since = clock_timestamp(), fence = null,
         quiet_at = case when not exists (select from pgbell.journal) then clock_timestamp() end;

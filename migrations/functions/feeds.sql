@@ -272,7 +272,7 @@ $$;
 
 create or replace view pgbell.feeds as
 select l.table_name, coalesce((l.feed).scopes, '{}') as scopes, (l.feed).audience, (l.feed).columns, (l.feed).payload,
-    (l.feed).durable, coalesce(l.stray, pgbell.state(l.feed)) as state
+    coalesce((l.feed).durable, true) as durable, coalesce(l.stray, pgbell.state(l.feed)) as state
 from pgbell.listed() l
 order by l.table_name;
 
