@@ -51,9 +51,11 @@ func (l *Listener) session(ctx context.Context, healthy func()) error {
 			if err := s.look(ctx, now.After(remind)); err != nil {
 				return err
 			}
-			if look = now.Add(lookEvery); now.After(remind) {
+			if now.After(remind) {
 				remind = now.Add(every)
 			}
+			took := time.Since(now)
+			look = now.Add(max(lookEvery, 100*took)) // with very many partitions it takes a while
 		}
 		if before := l.setReady(nil); before != nil {
 			healthy()
