@@ -82,6 +82,30 @@ func TestTruncatedHalfIsKept(t *testing.T) {
 	}
 }
 
+// A restore of data alone may enable all triggers: the journal rotates all the same, and
+// migrate puts that right.
+func TestJournalRotatesWithAllItsTriggersEnabled(t *testing.T) {
+	d := open(t, original.Database(t))
+	for half := range 2 {
+		d.exec(fmt.Sprintf(`alter table pgbell.journal_%d enable trigger all`, half))
+	}
+	d.exec(`alter table pgbell.feed enable trigger all`, `insert into posts values (61)`, `select pgbell.attach('posts', array['posts'])`)
+	const left = `select (count(*) = 0)::text from pgbell.journal where facts[1] = '61'`
+	if d.ask(left) != "false" {
+		t.Error("the journal has not what was written")
+	}
+	for step := 0; d.ask(left) != "true"; step++ {
+		if step == 1000 {
+			t.Fatal("the journal is never truncated")
+		}
+		d.exec(`update pgbell.journal_state set quiet_at = '-infinity' where quiet_at is not null`, `select pgbell.rotate('0')`)
+	}
+	d.migrate()
+	if n := d.ask(`select count(*)::text from pg_trigger where tgname in ('keep_in', 'keep_out') and tgenabled <> 'R'`); n != "0" {
+		t.Errorf("%s triggers are not for replicas alone", n)
+	}
+}
+
 // subscribe makes d follow a publication of publisher, and returns once the tables are
 // copied. A subscription within one server would wait for itself were its slot not made
 // beforehand.

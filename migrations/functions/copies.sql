@@ -131,8 +131,10 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if tg_table_name ~ '^journal_[01]$' then
-        -- Within another trigger it is empty_half.
+    if current_setting('session_replication_role') <> 'replica' then
+        return case tg_op when 'DELETE' then old else new end; -- ENABLE TRIGGER ALL, as a restore may have it
+    elsif tg_table_name ~ '^journal_[01]$' then
+        -- Within another trigger it is keep_in.
         if new.xid = pg_current_xact_id() or pg_trigger_depth() > 1 then
             return new;
         end if;
@@ -149,28 +151,29 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    execute format('insert into pgbell.journal_%s select * from pgbell.%s',
-        1 - right(tg_table_name, 1)::integer, tg_table_name);
-    update pgbell.journal_state set step = nextval('pgbell.rotation'), fence = null, quiet_at = null;
+    if current_setting('session_replication_role') = 'replica' then
+        execute format('insert into pgbell.journal_%s select * from pgbell.%s',
+            1 - right(tg_table_name, 1)::integer, tg_table_name);
+        update pgbell.journal_state set step = nextval('pgbell.rotation'), fence = null, quiet_at = null;
+    end if;
     return null;
 end $$;
 
 do $$
 declare
-    tbl text;
+    made record;
 begin
-    for tbl in
-        select c.relname from pg_class c
+    for made in
+        select c.oid::regclass as tbl, x.* from pg_class c, (values
+            ('keep_out', 'before insert or update or delete', 'row', ''),
+            ('keep_in', 'before truncate', 'statement', '^journal_[01]$')
+        ) x (name, fires, each, tables)
         where c.relnamespace = 'pgbell'::regnamespace and c.relkind = 'r' and c.relpersistence = 'p'
-            and not exists (select from pg_trigger t where t.tgrelid = c.oid and t.tgname = 'keep_out')
+            and c.relname ~ x.tables and not exists (
+                select from pg_trigger t where t.tgrelid = c.oid and t.tgname = x.name and t.tgenabled = 'R')
     loop
-        execute format('create trigger keep_out before insert or update or delete on pgbell.%I
-            for each row execute function pgbell.keep_out()', tbl);
-        execute format('alter table pgbell.%I enable replica trigger keep_out', tbl);
-        if tbl ~ '^journal_[01]$' then
-            execute format('create trigger keep_in before truncate on pgbell.%I
-                for each statement execute function pgbell.keep_in()', tbl);
-            execute format('alter table pgbell.%I enable replica trigger keep_in', tbl);
-        end if;
+        execute format('create or replace trigger %I %s on %s for each %s execute function pgbell.%1$I()',
+            made.name, made.fires, made.tbl, made.each);
+        execute format('alter table %s enable replica trigger %I', made.tbl, made.name);
     end loop;
 end $$;
