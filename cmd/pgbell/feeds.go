@@ -47,6 +47,10 @@ func feeds(ctx context.Context, c *cli.Command) error {
 	w := tabwriter.NewWriter(c.Root().Writer, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "TABLE\tSCOPES\tAUDIENCE\tCOLUMNS\tPAYLOAD\tDURABLE\tSTATE")
 	for _, f := range all {
+		if len(f.Scopes) == 0 { // there are triggers of no feed
+			fmt.Fprintf(w, "%s\t\t\t\t\t\t%s\n", printable(f.Table), printable(f.State))
+			continue
+		}
 		durable := "yes"
 		if f.Volatile {
 			durable = "no"

@@ -167,3 +167,13 @@ func TestNotMigratedSaysToMigrate(t *testing.T) {
 		})
 	}
 }
+
+// Of triggers without a feed only the table is known.
+func TestFeedsListsTablesWithTriggersOfNoFeed(t *testing.T) {
+	db := migrated(t)
+	exec1(t, db, `create table tasks (id int primary key); select pgbell.attach('tasks', array['t'], audience => '{}'); delete from pgbell.feed`)
+	lines := strings.Split(mustRun(t, db, "feeds"), "\n")
+	if got := strings.Fields(lines[1]); len(got) < 2 || got[0] != "public.tasks" || got[1] != "its" {
+		t.Errorf("got %q", lines)
+	}
+}
