@@ -178,11 +178,13 @@ func TestWhatWaitsIsNotWrittenOnceRefused(t *testing.T) {
 func TestWhatWaitsIsNotWrittenWhilePermissionCantBeTold(t *testing.T) {
 	eachWireInBubble(t, func(t *testing.T) {
 		w, g := guarded(t, settings{})
-		c := w.open("scope=a&coalesce=30s")
+		// It is asked again after 25 s at most, and given up after 43 at the least; of the
+		// comments the second comes after 26 to 30.
+		c := w.open("scope=a&coalesce=25s")
 		w.bus.Emit(change("a", 1))
 		synctest.Wait()
 		g.set(false, errors.New("down"))
-		for begin := time.Now(); time.Since(begin) < 40*time.Second; {
+		for begin := time.Now(); time.Since(begin) < 26*time.Second; {
 			c.want(comment)
 		}
 		g.set(true, nil)
