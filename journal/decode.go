@@ -136,8 +136,9 @@ func publishedTo(text []byte) (name string) {
 			return ""
 		}
 	}
-	token, _ := d.Token()
-	name, _ = token.(string)
+	if token, err := d.Token(); err == nil {
+		name, _ = token.(string) // null is no scope
+	}
 	return name
 }
 

@@ -46,18 +46,17 @@ func TestDumpIsSilentUntilItIsMigrated(t *testing.T) {
 	}
 }
 
-// resets takes what was heard, which must be resets, of each scope one at most: a copy's
-// feeds are not as they were.
+// resets takes what was heard, which must be resets, of each scope one at most for a reason:
+// a copy's feeds are not as they were.
 func resets(d *database) {
 	d.Helper()
 	seen := map[string]bool{}
 	for _, event := range d.heard() {
 		words := strings.SplitN(event, " ", 4)
-		scope := words[0] + words[2]
-		if words[1] != "reset" || seen[scope] {
+		if words[1] != "reset" || seen[event] {
 			d.Errorf("heard %q", event)
 		}
-		seen[scope] = true
+		seen[event] = true
 	}
 }
 

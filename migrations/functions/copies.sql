@@ -12,20 +12,20 @@ $$;
 
 -- Begins the journal of this database, if what there is came with a copy: from another one, or the tables
 -- without a row. Records of another database are never told (see journal/read.go), and its cursors are
--- answered by a reset. Returns whether that was so.
-create or replace function pgbell.begin_journal() returns boolean
+-- answered by a reset.
+create or replace function pgbell.begin_journal() returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
     if exists (select from pgbell.journal_state s where s.home = pgbell.home()) then
-        return false;
+        return;
     end if;
     -- An error, if a dump is being restored and its keys are yet to come: its rows are, too.
     insert into pgbell.journal_state (home) values ('') on conflict (one) do nothing;
     perform from pgbell.journal_state for update;
     if exists (select from pgbell.journal_state s where s.home = pgbell.home()) then
-        return false;
+        return;
     end if;
     if pg_sequence_last_value('pgbell.gate') is null then
         perform setval('pgbell.gate', 0);
@@ -40,7 +40,6 @@ begin
     update pgbell.journal_state
     set home = pgbell.home(), floor = '0', step = nextval('pgbell.rotation'), since = clock_timestamp(), fence = null,
         quiet_at = case when not exists (select from pgbell.journal) then clock_timestamp() end;
-    return true;
 end $$;
 
 -- The tables that have triggers of a feed, by which rows are told: copies of an attached table, too.
