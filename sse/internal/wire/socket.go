@@ -36,9 +36,9 @@ type socket struct {
 	state   atomic.Uint32
 
 	writer   *writer
-	lent     Served     // nil: the writer may not serve the stream
-	turn     sync.Mutex // held by the goroutine that serves it
-	settleAt time.Time  // of the writer; zero: it need not look again
+	lent     atomic.Pointer[Served] // nil: the writer may not serve the stream
+	turn     sync.Mutex             // held by the goroutine that serves it
+	settleAt time.Time              // of the writer; zero: it need not look again
 
 	readBy  time.Time // the deadlines that were set; zero for none
 	stale   bool      // the read deadline may be another
@@ -193,7 +193,7 @@ func (c *socket) Wake() {
 		switch {
 		case state == isServed:
 			next = isServedAgain
-		case state == isWaiting && c.lent != nil:
+		case state == isWaiting && c.lent.Load() != nil:
 			next = isQueued
 		case state != isBusy && state != isWaiting:
 			return // it will be looked at
@@ -216,7 +216,7 @@ func (c *socket) interrupt() { _ = c.conn.SetReadDeadline(longAgo) }
 
 func (c *socket) Lend(s Served) {
 	if _, ok := c.conn.(sender); ok {
-		c.lent = s
+		c.lent.Store(&s)
 	}
 }
 
@@ -228,7 +228,7 @@ func (c *socket) serve() {
 		return // the stream's goroutine goes on
 	}
 	for {
-		switch c.lent.Serve(Turn{c}) {
+		switch (*c.lent.Load()).Serve(Turn{c}) {
 		case Done:
 			if c.state.CompareAndSwap(isServed, isWaiting) {
 				return
