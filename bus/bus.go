@@ -49,7 +49,10 @@ type Bus struct {
 	scopes        index[string, *scope]
 	users         index[string, *group]
 	scopeUsers    index[scopeUser, *group]
+	teams         index[string, *team]
 	registrations int
+
+	regroups atomic.Uint64 // counts calls of Regroup and RegroupAll
 }
 
 // scope is what the bus knows of a scope while it has subscribers.
@@ -86,7 +89,11 @@ func (b *Bus) Emit(e ChangeEvent) {
 		e = asReset(e)
 	}
 	e.Cursor = b.Position()
-	if e.Audience.only {
+	switch {
+	case e.Audience.more != nil:
+		b.emitToGroups(e)
+		return
+	case e.Audience.only:
 		b.emitTo(e.Audience.users, e)
 		return
 	}

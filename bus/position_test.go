@@ -230,7 +230,7 @@ func TestResetIsAtomicAgainstSubscribe(t *testing.T) {
 	together(2, func(i int) {
 		if i == 0 {
 			for !stop.Load() {
-				b.Reset(nil, bus.ChangeEvent{Tx: uint64(resets.Load())})
+				b.Reset(nil, bus.ChangeEvent{Tx: 1 + uint64(resets.Load())}) // 0 are those of an overflow
 				resets.Add(1)
 				runtime.Gosched()
 			}

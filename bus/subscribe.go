@@ -6,6 +6,10 @@ type Options struct {
 	// Connection says who subscribes. Nil is anonymous. It is copied.
 	Connection *Connection
 
+	// Groups are those that the user is in; an anonymous one is in none. See
+	// [Subscription.SetGroups]. The slice is not kept.
+	Groups []string
+
 	// OnDisconnect, if set, is called exactly once for each scope of the
 	// subscription when that ends, whichever way: by the goroutine that ended it,
 	// without a lock, after Presence no longer lists it. c is the zero value if
@@ -43,21 +47,23 @@ func (b *Bus) Subscribe(scopes []string, opts Options) *Subscription {
 			s.regs = append(s.regs, registration{scope: name})
 		}
 	}
-	b.add(s)
+	b.add(s, opts.Groups)
 	return s
 }
 
 // add registers s, all its scopes at once.
-func (b *Bus) add(s *Subscription) {
+func (b *Bus) add(s *Subscription, groups []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	// Read before s can receive: never newer than the first event it gets.
 	s.start = b.Position()
+	s.stale.Store(b.regroups.Load())
 	b.all.add(s, &s.inAll)
 	b.registrations += len(s.regs)
 	user := s.userID()
 	if user != "" {
 		join(&b.users, user, s, &s.inUser)
+		b.setGroups(s, groups)
 	}
 	for i := range s.regs {
 		r := &s.regs[i]
@@ -83,6 +89,7 @@ func (b *Bus) remove(s *Subscription) {
 	user := s.userID()
 	if user != "" {
 		leave(&b.users, user, s.inUser)
+		b.setGroups(s, nil)
 	}
 	for i := range s.regs {
 		r := &s.regs[i]

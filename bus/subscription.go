@@ -25,6 +25,10 @@ type Subscription struct {
 	// Guarded by the bus's mu.
 	regs          []registration // one for each scope
 	inAll, inUser int            // places in the bus's groups
+	places        []uint32       // in the teams, by their order there
+
+	teams atomic.Pointer[[]*team] // the user's, by name; written under the bus's mu, the slice never again
+	stale atomic.Uint64           // see Stale
 
 	closed atomic.Bool // set under mu, so that it holds still there
 

@@ -34,6 +34,7 @@ func (r *Record) decode(defs *Definitions, op string, definition int32, facts []
 			break
 		}
 		changes, tooMany, ok := r.spec.changes(r.Op, values)
+		r.Regroup = r.spec.regrouped(r.Op, values)
 		switch {
 		case tooMany:
 			r.reset(ReasonTooMany, r.spec.templates...)
@@ -71,6 +72,14 @@ func (r *Record) decode(defs *Definitions, op string, definition int32, facts []
 			r.Disconnect = &Disconnect{wire.User, wire.Scope}
 			return nil
 		}
+	case "regroup":
+		var wire struct{ User string }
+		text, _ := oneFact(facts)
+		if json.Unmarshal(text, &wire) == nil && wire.User != "" {
+			r.Regroup = &Regroup{Users: []string{wire.User}}
+			return nil
+		}
+		r.Regroup = &Regroup{All: true}
 	default:
 		return fmt.Errorf("journal record at %X/%X: unknown op %q: the schema is newer than this pgbell, upgrade it", r.LSN>>32, uint32(r.LSN), op)
 	}
@@ -78,12 +87,17 @@ func (r *Record) decode(defs *Definitions, op string, definition int32, facts []
 		r.reset(ReasonUnreadable, r.spec.templates...)
 	} else {
 		r.reset(ReasonUnreadable, scope.Any())
+		r.Regroup = &Regroup{All: true}
 	}
 	return nil
 }
 
+// reset makes r a reset. Where rows say who is in which group, that may be another, too.
 func (r *Record) reset(reason string, templates ...scope.Template) {
 	r.Op, r.Reset = bus.OpReset, &Reset{Templates: templates, Reason: reason}
+	if r.spec != nil && r.spec.regroup >= 0 {
+		r.Regroup = &Regroup{All: true}
+	}
 }
 
 // attached reads a record of attach or detach: which scopes get a reset by it, and what
@@ -96,6 +110,7 @@ func (r *Record) attached(defs *Definitions, definition int32, facts []byte) boo
 	var wire struct {
 		Templates []string
 		Reason    string
+		Regroup   bool
 	}
 	if json.Unmarshal([]byte(texts[0].text), &wire) != nil {
 		return false
@@ -105,6 +120,9 @@ func (r *Record) attached(defs *Definitions, definition int32, facts []byte) boo
 		return false
 	}
 	r.reset(wire.Reason, templates...)
+	if !wire.Regroup {
+		r.Regroup = nil // it says all that there was before
+	}
 	return true
 }
 

@@ -3,10 +3,12 @@ package journal
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/pgbell/pgbell/bus"
+	"github.com/pgbell/pgbell/journal/scope"
 )
 
 // The kinds of fields. The first three are a value's text, which may be left out if it is
@@ -20,9 +22,6 @@ const (
 )
 
 var textKinds = []string{kindText, kindNumber, kindBoolean}
-
-// maxUserBytes is the longest user id that a column may hold.
-const maxUserBytes = 1024
 
 // rows returns the facts of each row as two sides, before and after, and the names of
 // the columns that changed, or reports false: facts are not what s says.
@@ -116,40 +115,82 @@ func (s *spec) side(row []fact) (side Side, known bool) {
 			side.Scopes = append(side.Scopes, made)
 		}
 	}
-	side.Audience, known = s.owners(row)
+	side.Audience, known = s.audience(row)
 	if len(s.key) > 0 {
 		side.Key = s.object(s.key, row)
 	}
 	return side, known
 }
 
-// owners returns the audience of a row. known: it is all of it.
-func (s *spec) owners(row []fact) (a bus.Audience, known bool) {
+// audience returns who may hear of a row. known: that is all of them.
+func (s *spec) audience(row []fact) (a bus.Audience, known bool) {
 	if s.everyone {
 		return bus.Audience{}, true
 	}
 	var room [4]string
 	users := room[:0]
-	for _, field := range s.audience {
-		switch f := row[field]; {
-		case !f.given:
-		case s.kinds[field] != kindList:
-			users = appendUser(users, f.text)
-		case f.text == "":
-			return bus.Only(), false
-		default:
-			var list any
-			if !utf8.ValidString(f.text) || json.Unmarshal([]byte(f.text), &list) != nil { // else ids that differ would become the same one
+	var groups []string
+	for _, o := range s.owners {
+		if o.group == nil {
+			if users, known = s.names(users, row, o.fields[0]); !known {
 				return bus.Only(), false
 			}
-			users = appendUsers(users, list)
+			continue
+		}
+		if groups, known = s.groups(groups, row, o); !known {
+			return bus.Only(), false
 		}
 	}
-	return bus.Only(users...), true
+	return bus.Named(users, groups), true
+}
+
+// names appends to list what a field of users, or of what tells groups apart, has. known:
+// that is all of them.
+func (s *spec) names(list []string, row []fact, field int) (all []string, known bool) {
+	switch f := row[field]; {
+	case !f.given:
+	case s.kinds[field] != kindList:
+		list = appendUser(list, f.text)
+	case f.text == "":
+		return list, false
+	default:
+		var array any
+		if !utf8.ValidString(f.text) || json.Unmarshal([]byte(f.text), &array) != nil { // else ids that differ would become the same one
+			return list, false
+		}
+		list = appendUsers(list, array)
+	}
+	return list, true
+}
+
+// groups appends to list the groups of an owner that has a template: one, or one for each
+// element of the array among its columns.
+func (s *spec) groups(list []string, row []fact, o owner) (all []string, known bool) {
+	values := make([]string, len(o.fields))
+	array, elements := -1, []string{""} // which of the columns is one
+	for i, field := range o.fields {
+		if s.kinds[field] == kindList {
+			array = i
+			if elements, known = s.names(nil, row, field); !known {
+				return list, false
+			}
+		} else if values[i] = row[field].text; !row[field].given {
+			return list, true
+		}
+	}
+	for _, element := range elements {
+		if array >= 0 {
+			values[array] = element
+		}
+		if name, ok := o.group.Make(values); ok {
+			list = append(list, name)
+		}
+	}
+	return list, true
 }
 
 func appendUser(users []string, id string) []string {
-	if len(id) > maxUserBytes {
+	if len(id) > scope.MaxName {
 		return users
 	}
 	return append(users, id)
@@ -166,6 +207,28 @@ func appendUsers(users []string, list any) []string {
 		}
 	}
 	return users
+}
+
+// regrouped returns whose groups a write says, as it was or as it became: nil if it says
+// none.
+func (s *spec) regrouped(op bus.Op, facts []fact) *Regroup {
+	if s.regroup < 0 {
+		return nil
+	}
+	r, all := &Regroup{}, true // they are known
+	ok := s.rows(op, facts, func(old, new, _ []fact) {
+		for _, row := range [][]fact{old, new} {
+			if row != nil && all {
+				r.Users, all = s.names(r.Users, row, s.regroup)
+			}
+		}
+	})
+	if !ok || !all {
+		return &Regroup{All: true}
+	}
+	slices.Sort(r.Users)
+	r.Users = slices.Compact(r.Users)
+	return r
 }
 
 // data returns the payload columns of a row, nil if there are none. A value that is too

@@ -245,26 +245,31 @@ func parseHead(cursor, floor string) (end, oldest Cursor, err error) {
 // Volatile returns the tables whose feeds are not durable, each with the
 // templates of its scopes.
 func Volatile(ctx context.Context, db Querier) (map[string][]scope.Template, error) {
-	return feeds(ctx, db, "not durable")
+	all, _, err := feeds(ctx, db, "not durable")
+	return all, err
 }
 
 // Amiss returns, as Volatile does, the tables with whose feeds something is wrong, as
 // their state says: changes may go unheard. What a TRUNCATE of a new partition changes is
-// heard late: see pgbell.look_at_parts.
-func Amiss(ctx context.Context, db Querier) (map[string][]scope.Template, error) {
+// heard late: see pgbell.look_at_parts. regroup: one of them says who is in which group.
+func Amiss(ctx context.Context, db Querier) (tables map[string][]scope.Template, regroup bool, err error) {
 	return feeds(ctx, db, "state operator(pg_catalog.<>) 'ok' and not pg_catalog.starts_with(state, 'TRUNCATE of ')")
 }
 
 // Tables whose names can't be said in UTF8 are "", as in their records.
 
-func feeds(ctx context.Context, db Querier, where string) (map[string][]scope.Template, error) {
-	rows, err := db.Query(ctx, "select pgbell.utf8(table_name), pgbell.utf8(scopes) from pgbell.feeds where "+where)
+func feeds(ctx context.Context, db Querier, where string) (feeds map[string][]scope.Template, regroup bool, err error) {
+	rows, err := db.Query(ctx, "select pgbell.utf8(table_name), pgbell.utf8(scopes), regroup is not null from pgbell.feeds where "+where)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	feeds := map[string][]scope.Template{}
-	var table, scopes []byte
-	_, err = pgx.ForEachRow(rows, []any{&table, &scopes}, func() error {
+	feeds = map[string][]scope.Template{}
+	var (
+		table, scopes []byte
+		regroups      bool
+	)
+	_, err = pgx.ForEachRow(rows, []any{&table, &scopes, &regroups}, func() error {
+		regroup = regroup || regroups
 		facts, ok := readFacts(nil, scopes)
 		if !ok {
 			return errAnswer
@@ -278,5 +283,5 @@ func feeds(ctx context.Context, db Querier, where string) (map[string][]scope.Te
 		}
 		return nil
 	})
-	return feeds, err
+	return feeds, regroup, err
 }

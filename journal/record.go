@@ -25,6 +25,7 @@ type Record struct {
 	Attach  bool   // a table was attached or detached
 
 	Disconnect *Disconnect // whose streams are to end; then there is nothing else
+	Regroup    *Regroup    // whose groups may be others from here on
 
 	// Position is a cursor: of all that it covers, nothing comes from here on, and
 	// what came before it covers but for transactions of which there is more to come.
@@ -42,6 +43,11 @@ type Record struct {
 // Size returns about how many bytes of memory r takes.
 func (r Record) Size() int {
 	size := 500 + len(r.facts) + len(r.facts)/8
+	if r.Regroup != nil {
+		for _, u := range r.Regroup.Users {
+			size += userBytes + len(u)
+		}
+	}
 	if len(r.Changes) > 0 {
 		size += 300*len(r.Changes) + len(r.facts)
 		for _, c := range r.Changes {
@@ -84,6 +90,12 @@ type Reset struct {
 type Disconnect struct {
 	UserID string
 	Scope  string // those that listen to it; empty: all
+}
+
+// Regroup says who may have come into a group, or left one.
+type Regroup struct {
+	Users []string
+	All   bool // it isn't known who
 }
 
 // Matches says whether the reset concerns scope.
@@ -172,7 +184,7 @@ func (c Change) moved(event bus.ChangeEvent) []bus.ChangeEvent {
 	}
 	kept := events[:0]
 	for _, e := range events {
-		if e.Audience.Everyone() || len(e.Audience.Users()) > 0 {
+		if !e.Audience.Nobody() {
 			kept = append(kept, e)
 		}
 	}

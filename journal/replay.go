@@ -2,6 +2,7 @@ package journal
 
 import (
 	"iter"
+	"slices"
 
 	"github.com/pgbell/pgbell/bus"
 	"github.com/pgbell/pgbell/journal/scope"
@@ -16,6 +17,15 @@ type Replay struct {
 	End      Cursor           // covers them all
 	Reset    string           // not empty: what was missed can't be told, for this reason
 	Volatile []scope.Template // scopes of feeds that aren't durable: of those it's never known
+	Ahead    bool             // End may cover more than was emitted live
+}
+
+// Regrouped says whether the groups of a user may be others than when Since was read:
+// rows of a whole group may have come into sight, or gone out of it.
+func (p *Replay) Regrouped(user string) bool {
+	return user != "" && slices.ContainsFunc(p.Records, func(r Record) bool {
+		return r.Regroup != nil && (r.Regroup.All || slices.Contains(r.Regroup.Users, user)) && !p.Since.Covers(r.Tx)
+	})
 }
 
 // Events returns what a subscriber to scopes gets of the records, in order: what

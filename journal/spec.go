@@ -22,8 +22,9 @@ const version = 1
 type spec struct {
 	templates  []scope.Template // of all scopes, for resets
 	scopes     []template
-	everyone   bool  // may hear
-	audience   []int // fields of owners
+	everyone   bool // may hear
+	owners     []owner
+	regroup    int // field of the users whose groups a row says; -1: there is none
 	key        []member
 	payload    []member
 	kinds      []string // of the fields that are recorded of a row
@@ -35,6 +36,12 @@ type spec struct {
 type template struct {
 	scope.Template
 	fields []int
+}
+
+// owner is an element of the audience: a column of users, or a template of groups.
+type owner struct {
+	fields []int
+	group  *scope.Group // nil: one field, of users
 }
 
 // member is a column that becomes a member of a JSON object.
@@ -49,6 +56,7 @@ type wireSpec struct {
 	Version    int         `json:"version"`
 	Scopes     []string    `json:"scopes"`
 	Audience   *[]string   `json:"audience"`
+	Regroup    *string     `json:"regroup"`
 	Key        []string    `json:"key"`
 	Payload    []string    `json:"payload"`
 	Fields     [][2]string `json:"fields"` // name and kind
@@ -68,7 +76,7 @@ func parseSpec(text []byte) (*spec, error) {
 	if wire.Columns < 0 || len(wire.Fields) == 0 {
 		return nil, errMissingField
 	}
-	s := &spec{everyone: wire.Audience == nil, changed: wire.Columns, deferrable: wire.Deferrable}
+	s := &spec{everyone: wire.Audience == nil, changed: wire.Columns, deferrable: wire.Deferrable, regroup: -1}
 	for _, f := range wire.Fields {
 		s.kinds = append(s.kinds, f[1])
 	}
@@ -90,16 +98,35 @@ func parseSpec(text []byte) (*spec, error) {
 		}
 		s.scopes = append(s.scopes, made)
 	}
+	// users returns the number of the field that has a column's users, or groups.
+	users := func(column string) int {
+		if list := field(column, kindList); list >= 0 {
+			return list
+		}
+		return field(column, textKinds...)
+	}
 	if wire.Audience != nil {
-		for _, column := range *wire.Audience {
-			owner := field(column, kindList)
-			if owner < 0 {
-				owner = field(column, textKinds...)
+		for _, element := range *wire.Audience {
+			columns, o := []string{element}, owner{}
+			if scope.IsGroup(element) {
+				group, err := scope.ParseGroup(element)
+				if err != nil {
+					return nil, fmt.Errorf("definition of a feed: %w", err)
+				}
+				columns, o.group = group.Columns(), &group
 			}
-			if owner < 0 {
+			for _, column := range columns {
+				o.fields = append(o.fields, users(column))
+			}
+			if slices.Contains(o.fields, -1) {
 				return nil, errMissingField
 			}
-			s.audience = append(s.audience, owner)
+			s.owners = append(s.owners, o)
+		}
+	}
+	if wire.Regroup != nil {
+		if s.regroup = users(*wire.Regroup); s.regroup < 0 {
+			return nil, errMissingField
 		}
 	}
 	for i, columns := range [][]string{wire.Key, wire.Payload} {

@@ -29,10 +29,12 @@ func (s *session) catchUp(ctx context.Context) error {
 		feeds  bool
 		last   uint64
 		doubt  inParts
+		groups regroups
 	)
 	end, floor, err := s.reader.Read(watched, s.cursor, func(r journal.Record) error {
 		alive()
 		feeds = feeds || r.Attach
+		groups.add(r.Regroup)
 		if r.Tx != last {
 			s.transactions, last = s.transactions+1, r.Tx
 		}
@@ -46,6 +48,7 @@ func (s *session) catchUp(ctx context.Context) error {
 			// Nothing is served from memory meanwhile: it would leave out what is emitted.
 			s.tail.Start(s.cursor, 0)
 			stream = true
+			s.bus.RegroupAll() // who else is concerned comes after what may have been committed later
 			for _, r := range batch {
 				doubt.add(r)
 			}
@@ -78,6 +81,9 @@ func (s *session) catchUp(ctx context.Context) error {
 		s.tail.Start(end, 0)
 	}
 	batch = s.reader.InOrder(batch)
+	if !stream {
+		groups.tell(s.bus)
+	}
 	s.tail.Add(batch, end, floor)
 	s.emit(batch...)
 	s.advance(end)
@@ -126,8 +132,34 @@ func (s *session) fill(ctx context.Context) (end journal.Cursor, disconnects []j
 		return end, nil, because(ctx, "read the journal", err)
 	}
 	s.tail.Start(from, shed)
+	s.bus.RegroupAll() // who is concerned of those that wait, or stayed
 	s.tail.Add(s.reader.InOrder(recent), end, floor)
 	return end, disconnects, nil
+}
+
+// regroups gathers whose groups one reading says may be others.
+type regroups struct {
+	users []string
+	all   bool
+}
+
+func (g *regroups) add(r *journal.Regroup) {
+	if r != nil {
+		g.all = g.all || r.All
+		g.users = append(g.users, r.Users...)
+	}
+}
+
+// tell has them asked for again. It comes before anything of the reading is told, for a
+// change that was committed after a regrouping may stand before it.
+func (g *regroups) tell(b *bus.Bus) {
+	switch {
+	case g.all:
+		b.RegroupAll()
+	case len(g.users) > 0:
+		slices.Sort(g.users)
+		b.Regroup(slices.Compact(g.users)...)
+	}
 }
 
 func (s *session) advance(to journal.Cursor) {

@@ -39,13 +39,16 @@ func (s *session) look(ctx context.Context, remind bool) error {
 	if _, err := s.conn.Exec(ctx, "select pgbell.look_at_parts()"); err != nil && !lacks(err) {
 		return because(ctx, "look at partitions", err)
 	}
-	feeds, err := journal.Amiss(ctx, s.conn)
+	feeds, regroup, err := journal.Amiss(ctx, s.conn)
 	if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) {
 		s.log.Warn("the feeds' state can't be read", "err", installed(err))
 		return nil
 	}
 	if err != nil {
 		return because(ctx, "read the feeds' state", err)
+	}
+	if regroup {
+		s.bus.RegroupAll()
 	}
 	for table, templates := range feeds {
 		s.reset(table, templates, "definition changed")

@@ -68,7 +68,7 @@ func (l *Listener) readReplay(ctx context.Context, since journal.Cursor) (*journ
 	defer l.close(conn)
 	ctx, alive, stop := l.watch(ctx)
 	defer stop()
-	p := &journal.Replay{Since: since}
+	p := &journal.Replay{Since: since, Ahead: true}
 	size := 0
 	reader := &journal.Reader{DB: conn, Definitions: &l.definitions}
 	p.End, _, err = reader.Read(ctx, since, func(r journal.Record) error {

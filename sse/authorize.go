@@ -80,26 +80,48 @@ func (h *Handler) refuses(ctx context.Context, asker Asker, id Identity, scopes 
 // same for all streams.
 func (h *Handler) askAfter() time.Duration { return h.cfg.Recheck - mathrand.N(h.cfg.Recheck/4+1) }
 
-// permitted returns nil once it is certain that the stream may go on: at once,
-// unless it is time to ask again. As long as there is no answer, the client gets no
-// more than a sign of life, and after another such time its end.
+// asks says whether anybody is asked about the stream while it lives.
+func (s *stream) asks() bool { return s.h.cfg.Authorize != nil || s.asksGroups() }
+
+// due says whether it is time to ask: permitted will.
+func (s *stream) due(now time.Time) bool {
+	return s.stale() || s.asks() && !now.Before(s.askAt)
+}
+
+// permitted returns nil once it is certain that the stream may go on, with the groups of
+// now: at once, unless it is time to ask again. As long as there is no answer, the client
+// gets no more than a sign of life, and after another such time its end.
 func (s *stream) permitted() error {
-	if s.h.cfg.Authorize == nil || time.Now().Before(s.askAt) {
+	now := time.Now()
+	if !s.due(now) {
 		return nil
 	}
-	for first, giveUp := true, s.askAt.Add(s.h.cfg.Recheck); ; first = false {
-		scope, err := "", errUnsure
-		if end := s.call(askTimeout, func(ctx context.Context) {
-			scope, err = s.h.refuses(ctx, Asker{s.req.network, true}, s.req.id, s.req.scopes)
-		}); end != nil {
+	giveUp := now.Add(s.h.cfg.Recheck)
+	if !now.Before(s.askAt) {
+		giveUp = s.askAt.Add(s.h.cfg.Recheck)
+	}
+	for first := true; ; first = false {
+		var a ruling
+		err := errUnsure
+		if end := s.call(askTimeout, func(ctx context.Context) { a, err = s.ask(ctx) }); end != nil {
 			return end
 		}
+		if err == nil {
+			s.heed(a)
+		}
 		switch {
-		case err == nil && scope == "":
-			s.askAt = time.Now().Add(s.h.askAfter())
-			return nil
+		case err == nil && s.stale(): // since it was asked
+			if err := s.hold(0); err != nil {
+				return err
+			}
+			continue
 		case err == nil:
+			return nil
+		case errors.Is(err, errTooManyGroups):
+			s.h.log.Warn("a stream ends", "session", s.session, "err", err)
 			return errRefused
+		case err == errRefused: //nolint:errorlint // ask's own
+			return err
 		case !time.Now().Before(giveUp):
 			return errUnsure
 		case first:
@@ -108,5 +130,44 @@ func (s *stream) permitted() error {
 		if err := s.hold(time.Second); err != nil {
 			return err
 		}
+	}
+}
+
+// ruling is the answer to what was asked while the stream waited.
+type ruling struct {
+	groups []string
+	asked  uint64 // the bus's Regroups when they were asked for
+	until  time.Time
+}
+
+// ask asks what is to be asked now. It changes nothing of the stream.
+func (s *stream) ask(ctx context.Context) (a ruling, err error) {
+	asker, id := Asker{s.req.network, true}, s.req.id
+	if s.asksGroups() {
+		if a.groups, a.asked, err = s.h.groupsOf(ctx, asker, id, s.sub.Stale()); err != nil {
+			return a, err
+		}
+		id.Groups = a.groups
+	} else {
+		id.Groups = s.sub.Groups()
+	}
+	if a.until = s.askAt; time.Now().Before(a.until) {
+		return a, nil
+	}
+	switch scope, err := s.h.refuses(ctx, asker, id, s.req.scopes); {
+	case err != nil:
+		return a, err
+	case scope != "":
+		return a, errRefused
+	}
+	a.until = time.Now().Add(s.h.askAfter())
+	return a, nil
+}
+
+// heed goes on with a ruling.
+func (s *stream) heed(a ruling) {
+	s.askAt = a.until
+	if s.asksGroups() {
+		s.regroup(a.groups, a.asked)
 	}
 }

@@ -30,6 +30,14 @@ type AuthenticateFunc func(*http.Request) (Identity, error)
 // there are errors, nothing is written to it. It must be safe for concurrent use.
 type AuthorizeFunc func(ctx context.Context, id Identity, scope string) (bool, error)
 
+// GroupsFunc says which groups a user is in who is not anonymous: at most 1000. It is
+// asked when a stream begins, where an error gives a 503, after each [bus.Bus.Regroup] of
+// the user, and at least every Recheck while the stream lives: as long as there are errors,
+// nothing is written to it. One answer is good for all streams of a user, for 3 seconds,
+// unless the user is regrouped. What was committed before it is called, it must know. It
+// must be safe for concurrent use; [AskerOf] its context says for whom it is asked.
+type GroupsFunc func(ctx context.Context, id Identity) ([]string, error)
+
 // ReplayFunc returns what happened since a cursor. What it returns covers all that
 // went onto the bus before it was called; End says how far. It must be safe for
 // concurrent use and is given 10 seconds.
@@ -39,7 +47,8 @@ type ReplayFunc func(ctx context.Context, since journal.Cursor) (*journal.Replay
 type Config struct {
 	Authenticate AuthenticateFunc // nil is Anonymous
 	Authorize    AuthorizeFunc    // nil allows every scope: the audience guards the rows
-	Recheck      time.Duration    // how long a permission to have a stream holds at most; 0 means 25s
+	Groups       GroupsFunc       // nil believes Identity.Groups as long as the stream lives
+	Recheck      time.Duration    // how long a permission to have a stream, or a group, holds at most; 0 means 25s
 	Replay       ReplayFunc       // nil answers each resume with a reset
 	Ready        func() error     // nil when caught up with the database, else why not; a nil Ready always is
 
@@ -85,6 +94,7 @@ type Handler struct {
 
 	gate    gate
 	rate    rate
+	groups  groupAnswers
 	frames  atomic.Uint64
 	cut     atomic.Uint64
 	refused refusals

@@ -9,6 +9,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/pgbell/pgbell/journal/scope"
 )
 
 // ErrUnavailable is what an AuthenticateFunc's error wraps when it can't tell at the
@@ -17,12 +19,13 @@ import (
 var ErrUnavailable = errors.New("authentication unavailable")
 
 // maxUserID is the longest user id there is, in bytes.
-const maxUserID = 1024
+const maxUserID = scope.MaxName
 
 // Identity is the user who asks.
 type Identity struct {
 	UserID  string    // at most 1024 bytes, no control characters; empty means anonymous: sees only what everyone may see
 	Expires time.Time // ends the stream; the zero value never does
+	Groups  []string  // that the user is in, at most 1000; not asked for if there is Config.Groups. An anonymous user is in none
 	Scopes  []string  // what [ByScopes] allows: scopes, and with a trailing * all that begin so; nil if the credentials don't say
 }
 
@@ -55,6 +58,12 @@ func Anonymous(*http.Request) (Identity, error) { return Identity{}, nil }
 // it is empty, the request is anonymous. A header that is there twice is refused:
 // a proxy may have added its own behind one that the client sent.
 func HeaderAuth(header string, trusted []netip.Prefix) AuthenticateFunc {
+	return HeaderGroups(header, "", trusted)
+}
+
+// HeaderGroups is HeaderAuth with the user's groups, separated by commas, in another
+// header, which is believed where header is. Groups without a user are nobody's.
+func HeaderGroups(header, groups string, trusted []netip.Prefix) AuthenticateFunc {
 	header = http.CanonicalHeaderKey(header)
 	return func(r *http.Request) (Identity, error) {
 		values := r.Header[header]
@@ -64,7 +73,22 @@ func HeaderAuth(header string, trusted []netip.Prefix) AuthenticateFunc {
 		if len(values) > 1 {
 			return Identity{}, errors.New(header + " is there more than once")
 		}
-		return Identity{UserID: values[0]}, nil
+		id := Identity{UserID: values[0]}
+		if groups == "" {
+			return id, nil
+		}
+		switch all := r.Header.Values(groups); len(all) {
+		case 0:
+		case 1:
+			for name := range strings.SplitSeq(all[0], ",") {
+				if name = strings.TrimSpace(name); name != "" {
+					id.Groups = append(id.Groups, name)
+				}
+			}
+		default:
+			return Identity{}, errors.New(groups + " is there more than once")
+		}
+		return id, nil
 	}
 }
 

@@ -61,7 +61,7 @@ func (s *stream) Serve(t wire.Turn) (l wire.Outcome) {
 	now := time.Now()
 	switch {
 	case s.cause.Load() != nil, s.sub.Ended(), s.req.id.expired(now), s.h.gate.draining(), s.beat, s.stopping, !s.stopAt.IsZero(),
-		s.h.cfg.Authorize != nil && !now.Before(s.askAt),
+		s.due(now), s.regrouped,
 		len(s.held) > 0, s.seam.seen != nil, s.unsent:
 		return wire.HandBack
 	}
@@ -91,7 +91,7 @@ func (s *stream) Serve(t wire.Turn) (l wire.Outcome) {
 // nextLook returns when live has to look again even if nothing wakes it.
 func (s *stream) nextLook(settled time.Time) time.Time {
 	look := settled
-	if s.h.cfg.Authorize != nil {
+	if s.asks() {
 		look = earlier(look, s.askAt)
 	}
 	if !s.burst.empty() {
@@ -114,7 +114,7 @@ type written struct {
 func (s *stream) writeQueue() (written, error) {
 	b := takeFrames()
 	fill := s.fill
-	if s.burst != nil || s.seam.seen != nil {
+	if s.burst != nil || s.seam.seen != nil || s.regrouped {
 		fill = s.fillAside
 	}
 	w, err := fill(b)
@@ -128,6 +128,7 @@ func (s *stream) writeQueue() (written, error) {
 // fill adds to b what is queued. Of a burst that is over it writes all but the last
 // frames, and adds these.
 func (s *stream) fill(b *frames) (written, error) {
+	s.takeResets(b)
 	s.take(b)
 	return s.round(b)
 }
@@ -154,6 +155,10 @@ func (s *stream) take(b *frames) {
 	for taken := 0; !b.full() && taken < maxTaken; taken++ {
 		d := s.next()
 		if d == nil {
+			return
+		}
+		if s.stale() {
+			s.held = append([]*bus.Delivery{d}, s.held...)
 			return
 		}
 		if !s.seam.repeats(&d.Event) {
@@ -212,7 +217,7 @@ func (s *stream) writeBurst(b *frames) error {
 // add adds d to b under id, or to the burst, unless its origin is left out.
 func (s *stream) add(b *frames, id string, d *bus.Delivery) {
 	switch {
-	case s.leavesOut(&d.Event):
+	case s.leavesOut(&d.Event), !s.sees(&d.Event):
 	case s.burst != nil:
 		s.burst.add(id, d)
 	default:
@@ -237,10 +242,14 @@ func (s *stream) next() *bus.Delivery {
 	return d
 }
 
-// drained is the subscription's Drained, which is false while something is held.
+// drained is the subscription's Drained, which is false while something is held, or the
+// user's groups have changed: a position may cover what another group would have heard.
 func (s *stream) drained() (position string, ok bool) {
 	if len(s.held) > 0 {
 		return "", false
 	}
-	return s.sub.Drained()
+	if position, ok = s.sub.Drained(); s.stale() {
+		return "", false
+	}
+	return position, ok
 }

@@ -34,11 +34,13 @@ var (
 	tooManyStreams   = &refusal{"too-many-streams", "Too many streams", http.StatusServiceUnavailable, retrySoon}
 	tooManyOfUser    = &refusal{"too-many-streams-of-user", "Too many streams of one user", http.StatusTooManyRequests, retrySoon}
 	tooFast          = &refusal{"too-fast", "Too many requests", http.StatusTooManyRequests, retrySoon}
+	tooManyGroups    = &refusal{"too-many-groups", "Too many groups", http.StatusForbidden, nil}
+	noGroups         = &refusal{"groups-unavailable", "Can't tell which groups the user is in", http.StatusServiceUnavailable, retrySoon}
 	cannotStream     = &refusal{"cannot-stream", "Can't stream", http.StatusInternalServerError, nil}
 
 	allRefusals = []*refusal{
 		methodNotAllowed, badCredentials, noAuthentication, badRequest, noScope, badScope, tooManyScopes, badCursor,
-		notAllowed, notAuthorized, tooManyStreams, tooManyOfUser, tooFast, cannotStream,
+		notAllowed, notAuthorized, tooManyStreams, tooManyOfUser, tooFast, tooManyGroups, noGroups, cannotStream,
 	}
 )
 

@@ -77,12 +77,15 @@ func (s *stream) startHere(b *frames) error {
 			return err
 		}
 		d := s.sub.TryTake()
+		if err := s.permitted(); err != nil {
+			return err
+		}
 		switch {
 		case d != nil && d.Event.Cursor != "":
 			s.lastID = d.Event.Cursor // of the first that is queued
 			s.held = append(s.held, d)
 		case d != nil: // the first position may cover it
-			if !s.leavesOut(&d.Event) {
+			if !s.leavesOut(&d.Event) && s.sees(&d.Event) {
 				s.h.addEvent(b, "", &d.Event, 1)
 			}
 			if b.full() {

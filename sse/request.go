@@ -21,6 +21,8 @@ type request struct {
 	since   journal.Cursor // zero: from now on
 	origins []string       // whose changes to leave out
 
+	groupsAsked uint64 // the bus's Regroups when id.Groups were asked for
+
 	window, spread time.Duration // how long an event may wait for others of its scope: see burst
 }
 
@@ -35,9 +37,12 @@ func (h *Handler) admit(r *http.Request, maxScopes int) (request, *problem) {
 	if p != nil {
 		return request{}, p
 	}
-	req.id = id
 	asker := h.asker(r)
 	req.network = asker.Network
+	if req.groupsAsked, p = h.joinGroups(r.Context(), asker, &id); p != nil {
+		return request{}, p
+	}
+	req.id = id
 	switch scope, err := h.refuses(r.Context(), asker, id, req.scopes); {
 	case err != nil:
 		h.log.Warn("authorization has no answer", "err", err)

@@ -33,7 +33,7 @@ func (s *stream) resume(b *frames, away bool) error {
 		}
 		events = append(events, s.resets("changes of a feed that is not durable can't be replayed", volatile)...)
 	}
-	position := ""
+	position, has := "", s.lastID
 	for _, e := range events {
 		if e.Cursor != position { // many have the same
 			position = e.Cursor
@@ -46,12 +46,28 @@ func (s *stream) resume(b *frames, away bool) error {
 			if err := s.writeWhile(b); err != nil {
 				return err
 			}
+			if s.regrouped {
+				break
+			}
+			has = s.lastID
 		}
+	}
+	if s.regrouped { // the resets that are due tell what is left, too
+		b.reset()
+		s.join(replay)
+		s.lastID = has
+		return nil
 	}
 	if s.join(replay); s.burst.empty() && s.lastID != s.req.since.String() {
 		b.id(s.lastID)
 	}
-	return s.writeWhile(b)
+	if err := s.writeWhile(b); err != nil {
+		return err
+	}
+	if s.regrouped {
+		s.lastID = has
+	}
+	return nil
 }
 
 // replay returns the events that the client missed and may see, or the reason why
@@ -71,7 +87,16 @@ func (s *stream) replay() (r *journal.Replay, events []bus.ChangeEvent, reason s
 	case r.Reset != "":
 		return nil, nil, r.Reset, nil
 	}
-	for e := range r.Events(s.req.scopes, func(a bus.Audience) bool { return a.Allows(s.req.id.UserID) }) {
+	if r.Ahead && s.asksGroups() {
+		s.sub.SetStale()
+		if err := s.permitted(); err != nil {
+			return nil, nil, "", err
+		}
+	}
+	if s.asksGroups() && r.Regrouped(s.req.id.UserID) {
+		return nil, nil, ReasonGroups, nil
+	}
+	for e := range r.Events(s.req.scopes, s.sub.Sees) {
 		if len(events) == s.h.cfg.MaxReplay {
 			return r, nil, "replay too long", nil
 		}
@@ -116,6 +141,10 @@ func (s *stream) writeWhile(b *frames) error {
 	}
 	if err := s.permitted(); err != nil {
 		return err
+	}
+	if s.regrouped { // b may have what the user may not see any more
+		b.reset()
+		return nil
 	}
 	return s.write(b)
 }

@@ -56,6 +56,9 @@ type stream struct {
 	unsent       bool // a writer had no room for all: the rest is with the wire
 	unsentEvents int  // frames that end in it
 
+	groupsAsked uint64 // the bus's Regroups when the user's groups were last asked for
+	regrouped   bool   // they have changed since: resets are due
+
 	lastID string // the client's last id once burst is written; "" if the stream gave it none
 	burst  *burst // nil if the client did not ask for any
 
@@ -90,9 +93,11 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, req request) *p
 	now := time.Now()
 	s.sub = h.bus.Subscribe(req.scopes, bus.Options{
 		Connection: &bus.Connection{SessionID: s.session, UserID: req.id.UserID, ConnectedAt: now.UTC()},
+		Groups:     req.id.Groups,
 		Wake:       s.wire.Wake,
 	})
-	s.askAt = now // a CloseUser between admit and Subscribe did not find this stream
+	s.req.id.Groups, s.groupsAsked = nil, req.groupsAsked // the subscription has them
+	s.askAt = now                                         // a CloseUser between admit and Subscribe did not find this stream
 	s.beatAt = now.Add(h.beatAfter())
 	if err := s.open(w, r); err != nil {
 		s.sub.Close()

@@ -14,6 +14,15 @@ type Template struct {
 
 // Parse reads a scope template such as `project:{project_id}`.
 func Parse(s string) (Template, error) {
+	t, err := parse(s, Canonical)
+	if err != nil {
+		return t, fmt.Errorf("scope template %q: %w", s, err)
+	}
+	return t, nil
+}
+
+// parse reads a template whose literals have a form of their own.
+func parse(s string, form func(string) string) (Template, error) {
 	var t Template
 	var literal strings.Builder
 	for i := 0; i < len(s); i++ {
@@ -24,22 +33,22 @@ func Parse(s string) (Template, error) {
 		case c == '{':
 			end := strings.IndexByte(s[i:], '}')
 			if end < 0 {
-				return Template{}, fmt.Errorf("scope template %q: the brace at byte %d is not closed (a literal one is written {{)", s, i+1)
+				return Template{}, fmt.Errorf("the brace at byte %d is not closed (a literal one is written {{)", i+1)
 			}
 			if end == 1 {
-				return Template{}, fmt.Errorf("scope template %q: no column name in the braces at byte %d", s, i+1)
+				return Template{}, fmt.Errorf("no column name in the braces at byte %d", i+1)
 			}
-			t.literals = append(t.literals, Canonical(literal.String()))
+			t.literals = append(t.literals, form(literal.String()))
 			t.columns = append(t.columns, s[i+1:i+end])
 			literal.Reset()
 			i += end
 		case c == '}':
-			return Template{}, fmt.Errorf("scope template %q: the brace at byte %d closes nothing (a literal one is written }})", s, i+1)
+			return Template{}, fmt.Errorf("the brace at byte %d closes nothing (a literal one is written }})", i+1)
 		default:
 			literal.WriteByte(c)
 		}
 	}
-	t.literals = append(t.literals, Canonical(literal.String()))
+	t.literals = append(t.literals, form(literal.String()))
 	return t, nil
 }
 

@@ -102,7 +102,7 @@ begin
     perform pgbell.replaced(f.definition);
     insert into pgbell.definition (spec) values (jsonb_build_object(
         'version', pgbell.schema_version(), 'scopes', f.scopes, 'audience', f.audience, 'payload', f.payload,
-        'key', f.key, 'durable', f.durable,
+        'key', f.key, 'durable', f.durable, 'regroup', f.regroup,
         'fields', (select jsonb_agg(jsonb_build_array(x.name, x.kind)) from unnest(f.fields) x),
         'columns', cardinality(f.known) + 1, 'deferrable', pgbell.deferrable_key(f.target)))
     returning id into made;
@@ -168,7 +168,7 @@ begin
     -- For a copy of the database without this row.
     perform pgbell.run(format('comment on function %s is %L', pgbell.feed_function(f.id, 'truncate'),
         jsonb_build_object('scopes', f.scopes, 'audience', f.audience, 'columns', f.columns, 'payload', f.payload,
-            'durable', f.durable)));
+            'durable', f.durable, 'regroup', f.regroup)));
     -- Whoever makes a partition must have the right to the functions of the triggers that it gets.
     for trg in
         select w.trg, pg_get_userbyid(c.relowner) as owner
@@ -192,7 +192,8 @@ begin
     for f in select x.* from pgbell.feed x where pgbell.table_of(x) is null for update skip locked loop
         perform pgbell.remove(f);
         perform pgbell.record(f.definition, f.tbl, 'detach', array[
-            json_build_object('templates', f.scopes, 'reason', 'the table was dropped')::text]);
+            json_build_object('templates', f.scopes, 'reason', 'the table was dropped',
+                'regroup', f.regroup is not null)::text]);
     end loop;
     delete from pgbell.detached d where d.target in (
         select d.target from pgbell.detached d
@@ -213,19 +214,20 @@ begin
         perform pgbell.forget();
     end if;
     for f in
-        select pgbell.table_of(x) as tbl, x.scopes, x.audience, x.columns, x.payload, x.durable from pgbell.feed x
+        select pgbell.table_of(x) as tbl, x.scopes, x.audience, x.columns, x.payload, x.durable, x.regroup
+        from pgbell.feed x
         where x.home <> pgbell.home()
         union all
         select pgbell.table_with_triggers(s.feed, 0, ''), x.*
         from (select distinct s.feed from pgbell.strays() s) s, jsonb_to_record(obj_description(
                 to_regprocedure(pgbell.feed_function(s.feed, 'truncate')), 'pg_proc')::jsonb)
-            x (scopes text[], audience text[], columns text[], payload text[], durable boolean)
+            x (scopes text[], audience text[], columns text[], payload text[], durable boolean, regroup text)
         where not exists (select from pgbell.feed x where x.id = s.feed)
             and exists (select from pgbell.tables_with_triggers(s.feed))
         order by 1
     loop
         begin
-            perform pgbell.attach(f.tbl, f.scopes, f.audience, f.columns, f.payload, f.durable);
+            perform pgbell.attach(f.tbl, f.scopes, f.audience, f.columns, f.payload, f.durable, f.regroup);
             raise warning 'this database is a copy: % is attached again', pgbell.table_name(f.tbl);
         exception
             when lock_not_available or deadlock_detected then
@@ -270,7 +272,8 @@ create or replace function pgbell.feed_of(
     audience text[] default null,
     columns  text[] default null,
     payload  text[] default null,
-    durable  boolean default true
+    durable  boolean default true,
+    regroup  text    default null
 ) returns pgbell.feed
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -325,6 +328,7 @@ begin
     f.home := pgbell.home();
     f.payload := nullif(payload, '{}');
     f.durable := coalesce(durable, true);
+    f.regroup := regroup;
     if greatest(array_ndims(scopes), array_ndims(audience), array_ndims(columns), array_ndims(payload)) > 1 then
         raise exception 'scopes and columns are given in arrays of one dimension'
             using errcode = 'array_subscript_error';
@@ -334,6 +338,12 @@ begin
     elsif f.payload is not null and not f.durable then
         raise exception 'payload columns travel only through the journal' using errcode = 'invalid_parameter_value',
             hint = 'Leave out payload, or durable => false.';
+    elsif regroup is not null and not f.durable then
+        raise exception 'who is in which group is told through the journal' using errcode = 'invalid_parameter_value',
+            hint = 'Leave out regroup, or durable => false.';
+    elsif regroup is not null and columns is not null then
+        raise exception 'each change of a table that says who is in which group must be heard'
+            using errcode = 'invalid_parameter_value', hint = 'Leave out columns, or regroup.';
     end if;
     foreach tpl in array scopes loop
         if tpl is null then
@@ -350,7 +360,10 @@ begin
         end if;
         names := names || att.columns;
     end loop;
-    names := names || audience || columns || payload;
+    foreach tpl in array coalesce(audience, '{}') loop
+        perform pgbell.check_group(target, tpl);
+    end loop;
+    names := names || pgbell.columns_in(audience) || columns || payload || array_remove(array[regroup], null);
 
     f.key := pgbell.primary_key(target);
     names := names || f.key;
@@ -374,12 +387,14 @@ begin
             raise exception 'column "%" of % is a virtual generated column, which triggers cannot read', att.name, tbl
                 using errcode = 'feature_not_supported',
                 hint = 'Make it a stored one, or name the columns that it is made of.';
-        elsif att.name = any (audience) and (att.doc or att.typtype = 'c') then
+        elsif (att.name = any (pgbell.columns_in(audience)) or att.name = regroup)
+            and (att.doc or att.typtype = 'c')
+        then
             raise exception 'column "%" of % is of type %: an audience column holds one user id, or an array of them',
                 att.name, tbl, att.typ using errcode = 'datatype_mismatch';
         end if;
     end loop;
-    if pgbell.utf8(array[tbl] || scopes || names) is null then
+    if pgbell.utf8(array[tbl] || scopes || audience || names) is null then
         raise exception 'the name of %, a scope or a column has a character that UTF8 has not', tbl
             using errcode = 'untranslatable_character', hint = 'Events are in UTF8: give it another name.';
     end if;
@@ -399,13 +414,14 @@ create or replace function pgbell.preview(
     audience text[] default null,
     columns  text[] default null,
     payload  text[] default null,
-    durable  boolean default true
+    durable  boolean default true,
+    regroup  text    default null
 ) returns setof text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    f pgbell.feed := pgbell.feed_of(target, scopes, audience, columns, payload, durable);
+    f pgbell.feed := pgbell.feed_of(target, scopes, audience, columns, payload, durable, regroup);
 begin
     f.id := coalesce((select x.id from pgbell.feed x where pgbell.table_of(x) = preview.target),
         pg_sequence_last_value(pg_get_serial_sequence('pgbell.feed', 'id')::regclass) + 1, 1);
@@ -421,14 +437,15 @@ create or replace function pgbell.attach(
     audience text[] default null,
     columns  text[] default null,
     payload  text[] default null,
-    durable  boolean default true
+    durable  boolean default true,
+    regroup  text    default null
 ) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     patience constant text := current_setting('lock_timeout');
-    f        pgbell.feed := pgbell.feed_of(target, scopes, audience, columns, payload, durable);
+    f        pgbell.feed := pgbell.feed_of(target, scopes, audience, columns, payload, durable, regroup);
     before   pgbell.feed;
     missed   boolean := false; -- those who listen may have missed something, or will
 begin
@@ -444,10 +461,10 @@ begin
     f.known := pgbell.columns_of(target);
     f.fields := array(select x from pgbell.fields_of(f) x);
     if before.id is null then
-        insert into pgbell.feed (target, tbl, scopes, audience, columns, payload, durable, key, types, home, known,
-            fields)
-        values (f.target, f.tbl, f.scopes, f.audience, f.columns, f.payload, f.durable, f.key, f.types, f.home,
-            f.known, f.fields)
+        insert into pgbell.feed (target, tbl, scopes, audience, columns, payload, durable, regroup, key, types, home,
+            known, fields)
+        values (f.target, f.tbl, f.scopes, f.audience, f.columns, f.payload, f.durable, f.regroup, f.key, f.types,
+            f.home, f.known, f.fields)
         returning id into f.id;
     else
         f.id := before.id;
@@ -458,9 +475,9 @@ begin
     end if;
     f.definition := pgbell.define(f);
     update pgbell.feed x
-    set (target, home, tbl, scopes, audience, columns, payload, durable, key, types, known, fields, definition)
-        = (f.target, f.home, f.tbl, f.scopes, f.audience, f.columns, f.payload, f.durable, f.key, f.types, f.known,
-            f.fields, f.definition)
+    set (target, home, tbl, scopes, audience, columns, payload, durable, regroup, key, types, known, fields, definition)
+        = (f.target, f.home, f.tbl, f.scopes, f.audience, f.columns, f.payload, f.durable, f.regroup, f.key, f.types,
+            f.known, f.fields, f.definition)
     where x.id = f.id;
 
     perform pgbell.make_triggers(f);
@@ -469,7 +486,8 @@ begin
     missed := pgbell.remove_strays(target) or missed;
     perform pgbell.record(f.definition, f.tbl, 'attach', array[
         json_build_object('templates', case when missed then before.scopes || f.scopes else '{}' end,
-            'reason', 'attached again')::text,
+            'reason', 'attached again',
+            'regroup', missed and (before.regroup is not null or f.regroup is not null))::text,
         (select d.spec::text from pgbell.definition d where d.id = f.definition)]);
     perform pgbell.ring(f.tbl, 'attach', null);
     perform set_config('lock_timeout', patience, true);
@@ -502,7 +520,7 @@ begin
     perform pgbell.remove_strays(target);
     insert into pgbell.detached values (f.target);
     perform pgbell.record(f.definition, f.tbl, 'detach', array[
-        json_build_object('templates', f.scopes, 'reason', 'detached')::text]);
+        json_build_object('templates', f.scopes, 'reason', 'detached', 'regroup', f.regroup is not null)::text]);
     perform pgbell.ring(f.tbl, 'detach', null);
     perform set_config('lock_timeout', patience, true);
     return true;

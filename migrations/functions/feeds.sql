@@ -260,6 +260,6 @@ $$;
 
 create or replace view pgbell.feeds as
 select l.table_name, coalesce((l.feed).scopes, '{}') as scopes, (l.feed).audience, (l.feed).columns, (l.feed).payload,
-    coalesce((l.feed).durable, true) as durable, coalesce(l.stray, pgbell.state(l.feed)) as state
+    coalesce((l.feed).durable, true) as durable, coalesce(l.stray, pgbell.state(l.feed)) as state, (l.feed).regroup
 from pgbell.listed() l
 order by l.table_name;

@@ -55,7 +55,8 @@ create table pgbell.journal (
     at         timestamptz not null default clock_timestamp(),
     definition integer,                     -- pgbell.definition, which says what the facts are
     tbl        text,                        -- the table as it is called now, quoted and with its schema
-    op         text not null,               -- insert, update, delete, reset; publish; attach, detach, disconnect
+    op         text not null,               -- insert, update, delete, reset; publish; attach, detach, disconnect,
+                                            -- regroup
     origin     text default left(current_setting('pgbell.origin', true), 256),
     statement  timestamptz not null default statement_timestamp(), -- when the client sent what wrote it
     facts      text[]                       -- columns' values, row after row; see docs/sql.md
@@ -113,12 +114,13 @@ create table pgbell.feed (
     home       text not null,     -- pgbell.home() when it was attached
     tbl        text not null,     -- the table's name when it was attached
     scopes     text[] not null,
-    audience   text[],            -- null: everyone
+    audience   text[],            -- columns of users, and templates of groups; null: everyone
     columns    text[],            -- null: any
     payload    text[],
     durable    boolean not null,
+    regroup    text,              -- column of the users whose groups a row says; null: none
     key        text[] not null,   -- primary key; empty: none
-    types      jsonb not null,    -- type of each column that scopes, audience, payload, columns or key name
+    types      jsonb not null,    -- type of each column that scopes, audience, payload, columns, regroup or key name
     known      pgbell.known_column[] not null, -- the table's columns when it was attached
     fields     pgbell.field[] not null,        -- what is recorded of a row
     definition integer,           -- pgbell.definition, as its triggers have it
