@@ -211,6 +211,7 @@ type Stats struct {
 	Subscribers   int    // a subscription to 5 scopes counts 5
 	Subscriptions int
 	Scopes        int // scopes with a subscriber
+	Groups        int // groups of which a user subscribes
 }
 
 // Stats returns the present counts.
@@ -224,5 +225,6 @@ func (b *Bus) Stats() Stats {
 		Subscribers:   b.registrations,
 		Subscriptions: len(b.all.slots),
 		Scopes:        len(b.scopes.m),
+		Groups:        len(b.teams.m),
 	}
 }
