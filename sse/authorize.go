@@ -110,11 +110,6 @@ func (s *stream) permitted() error {
 			s.heed(a)
 		}
 		switch {
-		case err == nil && s.stale(): // since it was asked
-			if err := s.hold(0); err != nil {
-				return err
-			}
-			continue
 		case err == nil:
 			return nil
 		case errors.Is(err, errTooManyGroups):

@@ -31,7 +31,6 @@ type groupAnswers struct {
 // groupAnswer is a question and, once done is closed, its answer.
 type groupAnswer struct {
 	asked  uint64 // the bus's Regroups when it was asked
-	at     time.Time
 	done   chan struct{}
 	groups []string
 	err    error
@@ -43,8 +42,8 @@ func (h *Handler) groupsOf(ctx context.Context, asker Asker, id Identity, least 
 	g := &h.groups
 	g.mu.Lock()
 	a := g.of[id.UserID]
-	if a == nil || a.asked < least || time.Since(a.at) >= groupsHold {
-		a = &groupAnswer{asked: h.bus.Regroups(), at: time.Now(), done: make(chan struct{})}
+	if a == nil || a.asked < least {
+		a = &groupAnswer{asked: h.bus.Regroups(), done: make(chan struct{})}
 		if g.of == nil {
 			g.of = make(map[string]*groupAnswer)
 		}
@@ -89,24 +88,24 @@ func (g *groupAnswers) forget(user string, a *groupAnswer) {
 }
 
 // joinGroups sets the groups of who asks, before there is a stream.
-func (h *Handler) joinGroups(ctx context.Context, asker Asker, id *Identity) (asked uint64, p *problem) {
+func (h *Handler) joinGroups(ctx context.Context, asker Asker, id *Identity) *problem {
 	if id.UserID == "" {
 		id.Groups = nil
 	}
 	err := error(nil)
 	if h.cfg.Groups != nil && id.UserID != "" {
-		id.Groups, asked, err = h.groupsOf(ctx, asker, *id, 0)
+		id.Groups, _, err = h.groupsOf(ctx, asker, *id, 0) // whether that is old by now, the stream finds out
 	} else if len(id.Groups) > MaxGroups {
 		err = errTooManyGroups
 	}
 	switch {
 	case errors.Is(err, errTooManyGroups):
-		return 0, tooManyGroups.problem(fmt.Sprintf("You are in more groups than this server looks at: %d.", MaxGroups))
+		return tooManyGroups.problem(fmt.Sprintf("You are in more groups than this server looks at: %d.", MaxGroups))
 	case err != nil:
 		h.log.Warn("the question for a user's groups has no answer", "err", err)
-		return 0, noGroups.problem("Which groups you are in can't be told at the moment.")
+		return noGroups.problem("Which groups you are in can't be told at the moment.")
 	}
-	return asked, nil
+	return nil
 }
 
 // asksGroups says whether the groups of the stream's user are asked for.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -158,10 +160,14 @@ func TestNoIDCoversARegroupingBeforeItsResets(t *testing.T) {
 			if it := c.want(id); it.id != cursor(5) {
 				t.Fatalf("got %v", it)
 			}
-			w.bus.Emit(of("red", "a", 2)) // it waits, where the stream coalesces
+			for tx := uint64(6); tx < 8; tx++ { // they wait, where the stream coalesces
+				w.bus.Emit(of("red", fmt.Sprintf("%c", 'a'+tx-6), tx))
+				w.bus.Advance(cursor(tx))
+				synctest.Wait()
+			}
 			m.set("alice", "blue")
 			w.bus.Regroup("alice")
-			w.bus.Emit(of("blue", "b", 3))
+			w.bus.Emit(of("blue", "b", 8))
 			w.bus.Advance(cursor(9))
 			resets := 0
 			for resets < 2 {
@@ -169,7 +175,7 @@ func TestNoIDCoversARegroupingBeforeItsResets(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if it.id != "" && it.id != cursor(5) {
+				if it.id == cursor(9) || strings.Contains(query, "coalesce") && it.id != "" && it.id != cursor(5) {
 					t.Fatalf("%s: after %d resets got %v", query, resets, it)
 				}
 				if strings.Contains(it.data, ReasonGroups) {
@@ -178,6 +184,148 @@ func TestNoIDCoversARegroupingBeforeItsResets(t *testing.T) {
 			}
 			for it := c.want(id); it.id != cursor(9); it = c.want(id) {
 			}
+		}
+	})
+}
+
+// interrupted runs f amid the writing of a stream: it can't write an event of interrupt, and
+// logs that.
+type interrupted struct {
+	slog.Handler
+	f func()
+}
+
+func (i *interrupted) Handle(_ context.Context, r slog.Record) error {
+	if f := i.f; f != nil && strings.HasPrefix(r.Message, "event can't be written") {
+		i.f = nil
+		f()
+	}
+	return nil
+}
+
+func interrupt(scope string, tx uint64) bus.ChangeEvent {
+	e := change(scope, tx)
+	e.Key = []byte("no JSON")
+	return e
+}
+
+// A revocation that comes while a stream is about to write what it has taken.
+func TestRevocationAmidABatchHoldsTheRest(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
+		amid := &interrupted{Handler: slog.NewTextHandler(io.Discard, nil)}
+		w, m := grouped(t, settings{Config: Config{Logger: slog.New(amid)}})
+		c := w.open("scope=a", "Who", "alice")
+		amid.f = func() {
+			m.set("alice", "blue")
+			w.bus.Regroup("alice")
+			w.bus.Emit(of("red", "a", 2))
+			w.bus.Advance(cursor(9))
+		}
+		w.bus.Emit(interrupt("a", 1))
+		if it := c.nextEvent(); !strings.Contains(it.data, "could not be written") || it.id == cursor(9) {
+			t.Fatalf("got %v", it)
+		}
+		for it, err := c.next(); it.data != resetData("a", ReasonGroups); it, err = c.next() {
+			if err != nil || it.kind == event || it.id == cursor(9) {
+				t.Fatalf("got %v, %v before the reset", it, err)
+			}
+		}
+		for it := c.want(id); it.id != cursor(9); it = c.want(id) {
+		}
+	})
+}
+
+// The same with nothing queued behind it.
+func TestRevocationAmidABatchKeepsTheID(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
+		amid := &interrupted{Handler: slog.NewTextHandler(io.Discard, nil)}
+		w, m := grouped(t, settings{Config: Config{Logger: slog.New(amid)}})
+		c := w.open("scope=a", "Who", "alice")
+		amid.f = func() {
+			m.set("alice", "blue")
+			w.bus.Regroup("alice")
+			w.bus.Advance(cursor(9))
+		}
+		w.bus.Emit(interrupt("a", 1))
+		for it, err := c.next(); it.data != resetData("a", ReasonGroups); it, err = c.next() {
+			if err != nil || it.id == cursor(9) {
+				t.Fatalf("got %v, %v before the reset", it, err)
+			}
+		}
+	})
+}
+
+func TestRevocationAmidAReplayEndsIt(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
+		red := bus.Named(nil, []string{"red"})
+		for _, n := range []uint64{4, 2000} { // all of the replay is written at once, or in parts
+			amid := &interrupted{Handler: slog.NewTextHandler(io.Discard, nil)}
+			var records []journal.Record
+			for tx := range n {
+				r := record(tx+2, red, "a")
+				if r.Position = cursor(tx + 3); tx == 2 {
+					r.Changes[0].Key = []byte("no JSON")
+				}
+				records = append(records, r)
+			}
+			w, m := grouped(t, settings{Config: Config{Logger: slog.New(amid), Replay: replay(journal.Replay{
+				Records: records, Since: parse(t, cursor(2)), End: parse(t, cursor(9999)),
+			})}})
+			amid.f = func() { m.set("alice", "blue"); w.bus.Regroup("alice") }
+			c := w.open("scope=a&since="+cursor(2), "Who", "alice")
+			for {
+				it, err := c.next()
+				if err != nil || it.kind == event && it.data != resetData("a", ReasonGroups) || it.id != "" && it.id != cursor(2) {
+					t.Fatalf("got %v, %v before the reset", it, err)
+				}
+				if it.kind == event {
+					break
+				}
+			}
+			w.bus.Emit(of("blue", "a", 10_000))
+			c.wantChange("a", 10_000)
+		}
+	})
+}
+
+// An answer that was asked for before a regrouping says nothing of it.
+func TestAnswerOfBeforeARegroupingIsNotTaken(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
+		w, m := grouped(t, settings{})
+		c := w.open("scope=a", "Who", "alice")
+		m.mu.Lock()
+		block := make(chan struct{})
+		m.block = block
+		m.mu.Unlock()
+		m.set("alice", "red", "blue")
+		w.bus.Regroup("alice")
+		synctest.Wait() // it is asked
+		m.set("alice", "green")
+		w.bus.Regroup("alice")
+		w.bus.Emit(of("red", "a", 1))
+		m.mu.Lock()
+		m.block = nil
+		m.mu.Unlock()
+		close(block)
+		c.wantReset("a")
+		c.wantReset("a")
+		w.bus.Emit(of("red", "a", 2))
+		w.bus.Emit(of("green", "a", 3))
+		c.wantChange("a", 3)
+	})
+}
+
+func TestRegroupingIsToldThoughNothingHappens(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
+		w, m := grouped(t, settings{})
+		c := w.open("scope=a", "Who", "alice")
+		synctest.Wait()
+		begin := time.Now()
+		m.set("alice")
+		w.bus.Regroup("alice")
+		c.wantReset("a")
+		if took := time.Since(begin); took > time.Second {
+			t.Errorf("it took %v", took)
 		}
 	})
 }

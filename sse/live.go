@@ -61,7 +61,7 @@ func (s *stream) Serve(t wire.Turn) (l wire.Outcome) {
 	now := time.Now()
 	switch {
 	case s.cause.Load() != nil, s.sub.Ended(), s.req.id.expired(now), s.h.gate.draining(), s.beat, s.stopping, !s.stopAt.IsZero(),
-		s.due(now), s.regrouped,
+		s.due(now),
 		len(s.held) > 0, s.seam.seen != nil, s.unsent:
 		return wire.HandBack
 	}

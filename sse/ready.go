@@ -77,9 +77,6 @@ func (s *stream) startHere(b *frames) error {
 			return err
 		}
 		d := s.sub.TryTake()
-		if err := s.permitted(); err != nil {
-			return err
-		}
 		switch {
 		case d != nil && d.Event.Cursor != "":
 			s.lastID = d.Event.Cursor // of the first that is queued

@@ -21,8 +21,6 @@ type request struct {
 	since   journal.Cursor // zero: from now on
 	origins []string       // whose changes to leave out
 
-	groupsAsked uint64 // the bus's Regroups when id.Groups were asked for
-
 	window, spread time.Duration // how long an event may wait for others of its scope: see burst
 }
 
@@ -39,7 +37,7 @@ func (h *Handler) admit(r *http.Request, maxScopes int) (request, *problem) {
 	}
 	asker := h.asker(r)
 	req.network = asker.Network
-	if req.groupsAsked, p = h.joinGroups(r.Context(), asker, &id); p != nil {
+	if p := h.joinGroups(r.Context(), asker, &id); p != nil {
 		return request{}, p
 	}
 	req.id = id

@@ -52,19 +52,13 @@ func (s *stream) resume(b *frames, away bool) error {
 			has = s.lastID
 		}
 	}
-	if s.regrouped { // the resets that are due tell what is left, too
-		b.reset()
-		s.join(replay)
-		s.lastID = has
-		return nil
-	}
 	if s.join(replay); s.burst.empty() && s.lastID != s.req.since.String() {
 		b.id(s.lastID)
 	}
 	if err := s.writeWhile(b); err != nil {
 		return err
 	}
-	if s.regrouped {
+	if s.regrouped { // the resets that are due tell what was left out
 		s.lastID = has
 	}
 	return nil

@@ -96,8 +96,8 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, req request) *p
 		Groups:     req.id.Groups,
 		Wake:       s.wire.Wake,
 	})
-	s.req.id.Groups, s.groupsAsked = nil, req.groupsAsked // the subscription has them
-	s.askAt = now                                         // a CloseUser between admit and Subscribe did not find this stream
+	s.req.id.Groups = nil // the subscription has them
+	s.askAt = now         // a CloseUser between admit and Subscribe did not find this stream
 	s.beatAt = now.Add(h.beatAfter())
 	if err := s.open(w, r); err != nil {
 		s.sub.Close()
