@@ -17,6 +17,7 @@ as $$
             union all select c.attrelid, c.attnum, c.xmin from pg_attribute c, a where c.attrelid = any (a.tables)
             union all select c.tgrelid, 0, c.xmin from pg_trigger c, a where c.tgrelid = any (a.tables)
             union all select c.indrelid, 0, c.xmin from pg_index c, a where c.indrelid = any (a.tables)
+            union all select f.id::oid, 0, f.xmin from pgbell.feed f -- of a table that came and went since
         ) x)))
 $$;
 

@@ -277,3 +277,37 @@ func TestServerThatIsAwayIsNoFaultOfTheFunction(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestFunctionSaysWhoIsInWhichGroup(t *testing.T) {
+	w := newWorld(t, "", Config{Groups: `"App"."groups of"`})
+	w.exec(`create table team (user_id text, name text);
+		create function "App"."groups of"(user_id text) returns text[] language sql stable as $$
+			select case when $1 = 'unknown' then null when $1 = 'raises' then array[(1/length(''))::text]
+				else array(select t.name from team t where t.user_id = $1 order by 1) end $$;
+		insert into team values ('ann', 'a'), ('ann', 'b {c}, "d"'), ('ann', null), ('bob', 'a')`)
+	for user, want := range map[string]string{"ann": `["a" "b {c}, \"d\""]`, "bob": `["a"]`, "eve": "[]", "unknown": "[]"} {
+		got, err := w.Groups(t.Context(), sse.Identity{UserID: user})
+		if err != nil || fmt.Sprintf("%q", got) != want {
+			t.Errorf("%s: %q, %v, want %s", user, got, err, want)
+		}
+	}
+	if got, err := w.Groups(t.Context(), sse.Identity{UserID: "raises"}); err == nil {
+		t.Errorf("a function that raises: %q", got)
+	}
+	w.exec(`insert into team values ('eve', 'c')`) // no answer is kept
+	if got, err := w.Groups(t.Context(), sse.Identity{UserID: "eve"}); err != nil || len(got) != 1 {
+		t.Errorf("%q, %v", got, err)
+	}
+	for name, want := range map[string]string{
+		`"App"."groups of"`: "", "nothing": "nothing(user_id text) does not exist", "pg_catalog.lower": "does not return text[]",
+	} {
+		w.Authorizer.groups.call.Store(nil)
+		w.Authorizer.groups.name = name
+		if err := w.Check(t.Context()); want == "" && err != nil || want != "" && (!errors.Is(err, ErrFunction) || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := New(w.conn.Config(), "", Config{}); err == nil {
+		t.Error("no function at all is no error")
+	}
+}
