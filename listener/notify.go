@@ -69,8 +69,9 @@ func (s *session) interrupt(ctx context.Context) (undo func()) {
 	}
 }
 
-// notified emits a notification that is all there is to know of a change. Of
-// others it says whether they are a reason to read the journal.
+// notified emits a notification that is all there is to know of a change, or keeps it
+// where groups may hear of it: who is in which may have changed before, which the journal
+// tells. Of that and of others it says whether they are a reason to read the journal.
 func (s *session) notified(n *pgconn.Notification) (bell bool) {
 	s.notifications.Add(1)
 	note, err := journal.ParseNotification(n.Payload, &s.definitions)
@@ -92,12 +93,26 @@ func (s *session) notified(n *pgconn.Notification) (bell bool) {
 		r := within(note.Record, templates)
 		certain := s.volatileOrder.Certain(r)
 		r.Tx = 0 // no replay holds it: a stream that joins one must not take it for something that it has
+		if namesGroups(r) || len(s.kept) > 0 {
+			s.kept = append(s.kept, r)
+			if !certain {
+				s.kept = append(s.kept, resetOf(r.Table, templates, journal.ReasonOrder))
+			}
+			return true
+		}
 		s.emit(r)
 		if !certain {
 			s.reset(r.Table, templates, journal.ReasonOrder)
 		}
 	}
 	return false
+}
+
+// namesGroups says whether a group may hear of a change of r.
+func namesGroups(r journal.Record) bool {
+	return slices.ContainsFunc(r.Changes, func(c journal.Change) bool {
+		return len(c.Audience.Groups()) > 0 || c.Old != nil && len(c.Old.Audience.Groups()) > 0
+	})
 }
 
 // within limits what a notification says to the scopes of its own feed: those of
@@ -153,7 +168,11 @@ func (s *session) loadFeeds(ctx context.Context) error {
 }
 
 func (s *session) reset(table string, templates []scope.Template, reason string) {
-	s.emit(journal.Record{Table: table, Op: bus.OpReset, Reset: &journal.Reset{Templates: templates, Reason: reason}})
+	s.emit(resetOf(table, templates, reason))
+}
+
+func resetOf(table string, templates []scope.Template, reason string) journal.Record {
+	return journal.Record{Table: table, Op: bus.OpReset, Reset: &journal.Reset{Templates: templates, Reason: reason}}
 }
 
 var errDeaf = errors.New("notifications do not arrive: a connection pooler such as PgBouncer or RDS Proxy " +

@@ -43,6 +43,8 @@ func (l *Listener) session(ctx context.Context, healthy func()) error {
 			return err
 		}
 		s.readings.Add(1)
+		s.emit(s.kept...)
+		s.kept = emptied(s.kept)
 		s.pace.read(time.Now(), s.transactions-transactions, s.bus.Stats().Delivered > delivered, s.cursor, time.Since(began))
 		if err := s.arm(ctx); err != nil {
 			return err
@@ -130,7 +132,8 @@ type session struct {
 	missed        bool           // something of a feed that wasn't known
 	unknown       []string       // tables of feeds of which something came that could not be read yet
 	volatileOrder journal.Sequence
-	transactions  int // read from the journal
+	kept          []journal.Record // of feeds that aren't durable, until the journal is read
+	transactions  int              // read from the journal
 	pace          pace
 	armed         time.Time // until when writers were asked to ring; zero: not
 	home          string    // the schema's, at the first look; empty: none yet
