@@ -32,7 +32,7 @@ func routes(db *pgxpool.Pool, bell *sse.Handler) http.Handler {
 	b := &board{db: db, pages: map[string]*template.Template{}}
 	for _, htmx := range []string{"htmx2", "htmx4"} {
 		b.pages[htmx] = template.Must(template.New("").Funcs(template.FuncMap{
-			"name": name, "htmx": func() string { return htmx },
+			"name": name, "htmx": func() string { return htmx }, "teams": func() []string { return teams },
 		}).
 			ParseFS(templates, "templates/*.html", "templates/"+htmx+"/*.html"))
 	}
@@ -48,10 +48,13 @@ func routes(db *pgxpool.Pool, bell *sse.Handler) http.Handler {
 	own.HandleFunc("/{htmx:htmx[24]}/", b.boardPage)
 	own.HandleFunc("/{htmx:htmx[24]}/summary", b.summaryFragment)
 	own.HandleFunc("/{htmx:htmx[24]}/projects/{project:[0-9]{1,18}}/tasks", b.tasksFragment)
+	own.HandleFunc("/{htmx:htmx[24]}/teams", b.teamsPage)
+	own.HandleFunc("/{htmx:htmx[24]}/teams/now", b.teamsFragment)
 	own.HandleFunc("/{htmx:htmx[24]}/tasks/{task:[0-9]{1,18}}", b.taskPage)
 	own.HandleFunc("/{htmx:htmx[24]}/tasks/{task:[0-9]{1,18}}/now", b.taskFragment)
+	own.HandleFunc("/teams/{what:join|leave}", b.joinOrLeave).Methods(http.MethodPost)
 	own.HandleFunc("/projects/{project:[0-9]{1,18}}/tasks", b.add).Methods(http.MethodPost)
-	own.HandleFunc("/tasks/{task:[0-9]{1,18}}/{what:done|title|project|owner|members|delete}", b.change).Methods(http.MethodPost)
+	own.HandleFunc("/tasks/{task:[0-9]{1,18}}/{what:done|title|project|owner|team|members|delete}", b.change).Methods(http.MethodPost)
 
 	// The login is a cookie, which any site's form would send along.
 	return http.NewCrossOriginProtection().Handler(r)

@@ -22,6 +22,7 @@ func TestBoardInABrowser(t *testing.T) {
 		{"shows rows that come, change, move and go", rowsShow},
 		{"shows a task to its new owner and no longer to the old one", ownersShow},
 		{"shows what people do in it", ownWritesShow},
+		{"shows what is a team's to who is in it", teamsShow},
 		{"listens to a project that is new", newProjectShows},
 		{"is fresh after going back", backIsFresh},
 		{"says so when its stream has ended for good", endShows},

@@ -19,7 +19,7 @@ func (b *board) add(w http.ResponseWriter, r *http.Request) {
 
 // change changes one column of a task, or deletes it.
 func (b *board) change(w http.ResponseWriter, r *http.Request) {
-	const mine = ` where id = $1 and (owner = $2 or $2 = any (shared_with))`
+	const mine = ` where id = $1 and (owner = $2 or $2 = any (shared_with) or team in (select m.team from board.members m where m.user_id = $2))`
 	id, me := number(r, "task"), asking(r).ID
 	switch mux.Vars(r)["what"] {
 	case "done":
@@ -39,6 +39,8 @@ func (b *board) change(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		b.write(w, r, `update board.tasks set owner = $3`+mine, id, me, r.FormValue("owner"))
+	case "team":
+		b.write(w, r, `update board.tasks set team = nullif($3, '')`+mine, id, me, r.FormValue("team"))
 	case "members":
 		if err := r.ParseForm(); err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)

@@ -61,6 +61,44 @@ func ownersShow(w *world, browser context.Context) {
 	zoe.quiet()
 }
 
+func teamsShow(w *world, browser context.Context) {
+	ann := w.open(browser, "ann", "")
+	ann.waitLive()
+	ann.js(record)
+	teams := w.open(browser, "ann", "/teams")
+	teams.waitLive()
+	button := func(team string) { teams.do(chromedp.Click(chromedp.CSS("#team-" + team + " button"))) }
+
+	// What was there comes into sight at once, and what is written from then on.
+	button("crew")
+	ann.sees(list(2), "Scrub the deck")
+	teams.sees("#team-crew", "Ann")
+	teams.sees("#team-crew", "Leave")
+	w.exec(`update board.tasks set title = 'Scrub it twice' where title = 'Scrub the deck'`)
+	ann.sees(list(2), "Scrub it twice")
+
+	// It goes out of sight the same way, and nothing of it is told any more.
+	button("crew")
+	ann.misses(list(2), "Scrub it")
+	w.exec(`update board.tasks set title = 'Scrub it in secret' where title = 'Scrub it twice'`)
+	w.exec(`insert into board.tasks (project_id, title, owner) values (2, 'Her own', 'ann@example.com')`)
+	ann.sees(list(2), "Her own")
+	ann.wait(`!/in secret|roses/i.test(everShown)`)
+
+	// A task moves from team to team.
+	button("gardeners")
+	ann.sees(list(3), "Water the roses")
+	w.exec(`update board.tasks set team = 'crew' where title = 'Water the roses'`)
+	ann.misses(list(3), "Water the roses")
+	w.exec(`update board.tasks set team = 'gardeners' where title = 'Water the roses'`)
+	ann.sees(list(3), "Water the roses")
+	w.exec(`truncate board.members`)
+	ann.misses(list(3), "Water the roses")
+	teams.misses("#team-crew", "Bob")
+	ann.quiet()
+	teams.quiet()
+}
+
 func ownWritesShow(w *world, browser context.Context) {
 	ann := w.open(browser, "ann", "")
 	bob := w.open(browser, "bob", "/tasks/1")

@@ -55,7 +55,7 @@ func run(ctx context.Context, databaseURL string, ln net.Listener) error {
 	if err != nil {
 		return err
 	}
-	bell, err := sse.NewHandler(events, sse.Config{Authenticate: whoAsks, Replay: l.Replay, Ready: l.Ready})
+	bell, err := sse.NewHandler(events, sse.Config{Authenticate: whoAsks, Groups: groupsIn(db), Replay: l.Replay, Ready: l.Ready})
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,7 @@ type task struct {
 	Done       bool
 	Owner      string
 	SharedWith []string
+	Team       *string
 }
 
 // summary is what the top of the board says.
@@ -48,9 +49,9 @@ type querier interface {
 }
 
 const selectTasks = `
-	select t.id, t.project_id, p.name, t.title, t.done, t.owner, t.shared_with
+	select t.id, t.project_id, p.name, t.title, t.done, t.owner, t.shared_with, t.team
 	from board.tasks t join board.projects p on p.id = t.project_id
-	where (t.owner = $1 or $1 = any (t.shared_with))`
+	where (t.owner = $1 or $1 = any (t.shared_with) or t.team in (select m.team from board.members m where m.user_id = $1))`
 
 // tasksOf returns the tasks of a project that u may see.
 func tasksOf(ctx context.Context, db querier, u user, project int64) ([]task, error) {

@@ -12,17 +12,28 @@ create table board.tasks (
     title       text not null,
     done        boolean not null default false,
     owner       text not null,
-    shared_with text[] not null default '{}'
+    shared_with text[] not null default '{}',
+    team        text
 );
 create index on board.tasks (project_id, id);
 
--- Projects are everybody's. A task's changes go to its owner and to those it is
--- shared with, under three names: for the lists, for the task's own page, and for
--- the owner's summary.
+create table board.members (
+    user_id text,
+    team    text,
+    primary key (user_id, team)
+);
+
+-- Projects are everybody's. A task's changes go to its owner, to those it is shared
+-- with and to its team, under three names: for the lists, for the task's own page, and
+-- for the owner's summary.
 select pgbell.attach('board.projects', scopes => array['projects']);
 select pgbell.attach('board.tasks',
     scopes   => array['project:{project_id}', 'task:{id}', 'user:{owner}'],
-    audience => array['owner', 'shared_with']);
+    audience => array['owner', 'shared_with', 'team:{team}']);
+
+-- Who is in which team everybody may know. Each change of it has pgbell ask again which
+-- teams the user is in, before it tells that user anything more.
+select pgbell.attach('board.members', scopes => array['teams'], regroup => 'user_id');
 
 insert into board.projects (name) values ('House'), ('Boat'), ('Garden');
 insert into board.tasks (project_id, title, done, owner, shared_with) values
@@ -33,3 +44,8 @@ insert into board.tasks (project_id, title, done, owner, shared_with) values
     (2, 'Order a new anchor', false, 'zoë@example.com', '{}'),
     (3, 'Prune the apple trees', false, 'zoë@example.com', '{ann@example.com}'),
     (3, 'Sow the beans', true, 'ann@example.com', '{zoë@example.com}');
+
+insert into board.members values ('bob@example.com', 'crew'), ('zoë@example.com', 'crew'), ('zoë@example.com', 'gardeners');
+insert into board.tasks (project_id, title, owner, team) values
+    (2, 'Scrub the deck', 'bob@example.com', 'crew'),
+    (3, 'Water the roses', 'bob@example.com', 'gardeners');
