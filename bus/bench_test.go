@@ -119,3 +119,46 @@ func BenchmarkResetOf10000Scopes(b *testing.B) {
 		x.Reset(nil, bus.ChangeEvent{})
 	}
 }
+
+// Emit over 1,000 scopes of ten subscribers each, to whoever is in the scope's team, which
+// has 1,000 members; each user is in 100 teams. users: the same with an audience that names
+// all members.
+func BenchmarkEmitToTeams(b *testing.B) {
+	const users, teams, size = 10_000, 1000, 1000
+	members := make([][]string, teams) // of a team
+	groups := make([][]string, users)  // of a user
+	for t := range teams {
+		for i := range size {
+			u := (t + i*10) % users
+			members[t] = append(members[t], strconv.Itoa(u))
+			groups[u] = append(groups[u], fmt.Sprint("team:", t))
+		}
+	}
+	for _, named := range []string{"groups", "users"} {
+		b.Run(named, func(b *testing.B) {
+			x := newBus(b, bus.Config{})
+			defer x.CloseAll()
+			on := make([][]*bus.Subscription, teams) // a team's scope
+			for u := range users {
+				name := groups[u][u/10%100]
+				team, _ := strconv.Atoi(name[len("team:"):])
+				on[team] = append(on[team], x.Subscribe([]string{"board:" + name}, in(strconv.Itoa(u), groups[u]...)))
+			}
+			events := make([]bus.ChangeEvent, teams)
+			for t := range events {
+				events[t] = bus.ChangeEvent{Scope: fmt.Sprint("board:team:", t), Op: bus.OpUpdate, Audience: bus.Only(members[t]...)}
+				if named == "groups" {
+					events[t].Audience = bus.Named(nil, []string{fmt.Sprint("team:", t)})
+				}
+			}
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				t := i * 7 % teams
+				x.Emit(events[t])
+				for _, s := range on[t] {
+					s.TryTake()
+				}
+			}
+		})
+	}
+}
