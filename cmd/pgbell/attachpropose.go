@@ -22,6 +22,7 @@ type proposalJSON struct {
 	Columns  []string          `json:"columns"`
 	Payload  []string          `json:"payload"`
 	Durable  bool              `json:"durable"`
+	Regroup  *string           `json:"regroup"` // null: none
 	Warnings []string          `json:"warnings"`
 	Former   *feedJSON         `json:"former"` // the feed that it has now
 	SQL      string            `json:"sql"`
@@ -95,7 +96,7 @@ func proposeFeed(ctx context.Context, c *cli.Command, given triggers.Feed, forma
 
 func proposalToJSON(p proposal, sql string) proposalJSON {
 	f := p.Feed
-	out := proposalJSON{f.Table, p.Key, p.Scopes, p.Owners, f.Columns, f.Payload, !f.Volatile, p.warnings, nil, sql}
+	out := proposalJSON{f.Table, p.Key, p.Scopes, p.Owners, f.Columns, f.Payload, !f.Volatile, textOrNil(f.Regroup), p.warnings, nil, sql}
 	if p.Former != nil {
 		former := feedToJSON(*p.Former)
 		out.Former = &former
