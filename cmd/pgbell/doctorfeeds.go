@@ -39,6 +39,9 @@ func checkFeeds(ctx context.Context, tx pgx.Tx) ([]finding, error) {
 		err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
 			if f.State != "ok" {
 				bad, err := stateFinding(ctx, tx, f)
+				if f.Regroup != "" {
+					bad.Words += ". Until then, who is in which group may change unheard"
+				}
 				found = append([]finding{bad}, found...)
 				return err
 			}
