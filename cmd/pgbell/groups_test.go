@@ -3,7 +3,9 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -77,6 +79,13 @@ func TestServeAsksForGroupsAgainOnceTheyChange(t *testing.T) {
 	exec1(t, db, cards)
 	_, server := beginServe(t, db, "--auth", "header", "--groups-sql", "groups_of")
 	alice, bob := open(t, server, "alice", "cards"), open(t, server, "bob", "cards")
+	if _, metrics := get(t, server+"/metrics"); !strings.Contains(metrics, "\npgbell_subscriptions_in_groups 2\n") {
+		t.Error("the metrics don't count who is in groups")
+	}
+	page, err := io.ReadAll(send(t, http.DefaultClient, http.MethodGet, server+"/status", asUser("alice")...).Body)
+	if err != nil || !regexp.MustCompile(`In groups\s*</[^>]*>\s*<[^>]*>\s*2 streams`).Match(page) || strings.Contains(string(page), "team:7") {
+		t.Errorf("%v: the status page doesn't count who is in groups, or names one:\n%s", err, page)
+	}
 	exec1(t, db, `insert into cards values (1, 7, null)`)
 	if _, data := alice.next(); keyOf(t, data) != `{"id":1}` {
 		t.Errorf("alice got %s, want the card of her team", data)
@@ -97,6 +106,10 @@ func TestServeAsksForGroupsAgainOnceTheyChange(t *testing.T) {
 	}
 	if keyOf(t, data) != `{"id":4}` {
 		t.Errorf("bob got %s, want the card of his new team", data)
+	}
+	_, metrics := get(t, server+"/metrics")
+	if asked := all(`(?m)^pgbell_groups_asked_total ([4-9])$`, metrics); len(asked) != 1 || strings.Contains(metrics, "\npgbell_regroups_total 0\n") {
+		t.Error("the metrics don't count the questions, or that groups changed")
 	}
 	exec1(t, db, `truncate members; insert into members select n, 'carol' from generate_series(1, 1001) n`)
 	if code := status(t, server, "carol", "cards"); code != http.StatusForbidden {
