@@ -385,3 +385,33 @@ func TestDoctorLooksAtGroups(t *testing.T) {
 		t.Errorf("without a feed that regroups:\n%s", r.stdout)
 	}
 }
+
+func TestAttachProposesGroups(t *testing.T) {
+	db := migrated(t)
+	exec1(t, db, `create table teams (id int primary key);
+		create table members (team_id int references teams, user_id text, primary key (team_id, user_id));
+		create table cards (id int primary key, team_id int references teams)`)
+	r := runOn(t, db, "attach", "cards")
+	const also = "so that it asks again when public.members changes: pgbell attach public.members --scope members --audience user_id --regroup user_id\n"
+	if !strings.Contains(r.stdout, "team:{team_id}  foreign key to public.teams, whose members are in public.members\n") || !strings.Contains(r.stdout, also) {
+		t.Errorf("attach cards says:\n%s", r.stdout)
+	}
+	const do = "pgbell attach public.cards --scope cards --scope 'card:{id}' --scope 'team:{team_id}' --audience 'team:{team_id}'\n"
+	if !strings.HasSuffix(r.stderr, do) {
+		t.Errorf("attach cards says %q, want %q", r.stderr, do)
+	}
+	r = runOn(t, db, "attach", "members")
+	if !strings.Contains(r.stdout, "this table says who is in which group") || !strings.HasSuffix(r.stderr, "--audience user_id --regroup user_id\n") {
+		t.Errorf("attach members says:\n%s%s", r.stdout, r.stderr)
+	}
+	if r := runOn(t, db, "attach", "members", "--durable=false"); strings.Contains(r.stderr, "--regroup") {
+		t.Errorf("attach members --durable=false says: %s", r.stderr)
+	}
+	mustRun(t, db, "attach", "members", "--scope", "members", "--audience", "user_id", "--regroup", "user_id")
+	if r := runOn(t, db, "attach", "cards"); strings.Contains(r.stdout, also) {
+		t.Errorf("attach cards, with members attached, says:\n%s", r.stdout)
+	}
+	if r := runOn(t, db, "attach", "cards", "--audience", "id"); strings.Contains(r.stdout, "in a group") || !strings.Contains(r.stdout, "as you say") {
+		t.Errorf("attach cards --audience id says:\n%s", r.stdout)
+	}
+}
