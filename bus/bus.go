@@ -51,6 +51,7 @@ type Bus struct {
 	scopeUsers    index[scopeUser, *group]
 	teams         index[string, *team]
 	registrations int
+	grouped       int // subscriptions that are in a team
 
 	regroups atomic.Uint64 // counts calls of Regroup and RegroupAll
 }
@@ -210,6 +211,7 @@ type Stats struct {
 	Dropped       uint64 // deliveries, not emits, for which a queue had no room
 	Subscribers   int    // a subscription to 5 scopes counts 5
 	Subscriptions int
+	Grouped       int // subscriptions whose users are in a group
 	Scopes        int // scopes with a subscriber
 	Groups        int // groups of which a user subscribes
 }
@@ -224,6 +226,7 @@ func (b *Bus) Stats() Stats {
 		Dropped:       b.drops.Load(),
 		Subscribers:   b.registrations,
 		Subscriptions: len(b.all.slots),
+		Grouped:       b.grouped,
 		Scopes:        len(b.scopes.m),
 		Groups:        len(b.teams.m),
 	}

@@ -54,3 +54,28 @@ func TestOnResetGetsEachResetOnceAndTheNumberOfScopes(t *testing.T) {
 	}
 	wantBrief(t, s, "reset a")
 }
+
+func TestStatsCountWhoIsInGroups(t *testing.T) {
+	b := newBus(t, bus.Config{})
+	want := func(want int) {
+		t.Helper()
+		if got := b.Stats().Grouped; got != want {
+			t.Errorf("%d subscriptions are said to be in groups, want %d", got, want)
+		}
+	}
+	as := func(user string, groups ...string) *bus.Subscription {
+		return b.Subscribe([]string{"a", "b"}, bus.Options{Connection: &bus.Connection{UserID: user}, Groups: groups})
+	}
+	alice, bob := as("alice", "team:7", "team:8"), as("bob")
+	want(1)
+	bob.SetGroups([]string{"team:7"})
+	alice.SetGroups([]string{"team:9"})
+	want(2)
+	bob.SetGroups([]string{""})
+	want(1)
+	bob.SetGroups(nil)
+	want(1)
+	alice.Close()
+	bob.Close()
+	want(0)
+}

@@ -51,11 +51,12 @@ func (b *Bus) setGroups(s *Subscription, groups []string) {
 		}
 		s.teams.Store(nil)
 		s.places = nil
-	}
-	if len(groups) == 0 {
-		return
+		b.grouped--
 	}
 	names := set(groups)
+	if len(names) == 0 {
+		return
+	}
 	teams := make([]*team, 0, len(names))
 	s.places = make([]uint32, 0, len(names))
 	for _, name := range names {
@@ -69,6 +70,7 @@ func (b *Bus) setGroups(s *Subscription, groups []string) {
 		teams = append(teams, t)
 	}
 	s.teams.Store(&teams)
+	b.grouped++
 }
 
 // SetGroups says which groups the user is in from now on. Of an event that is emitted

@@ -76,6 +76,7 @@ func (h *Handler) askGroups(ctx context.Context, id Identity, a *groupAnswer) {
 			h.groups.forget(id.UserID, a) // the next asks again
 		}
 	}()
+	h.groupsAsked.Add(1)
 	a.groups, a.err = h.cfg.Groups(ctx, id)
 }
 

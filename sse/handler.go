@@ -99,7 +99,7 @@ type Handler struct {
 	cut     atomic.Uint64
 	refused refusals
 
-	replays, resumeResets atomic.Uint64
+	replays, resumeResets, groupsAsked atomic.Uint64
 }
 
 // NewHandler returns a Handler for the events of b. It refuses negative settings.
@@ -226,6 +226,7 @@ type Stats struct {
 	Cut     uint64            // streams ended because the client did not read
 	Replays uint64            // clients that came back and got what they missed
 	Resets  uint64            // clients that came back and got resets in its place
+	Groups  uint64            // questions which groups a user is in
 	Refused map[string]uint64 // by reason, the last part of the problem's type; all reasons are there
 }
 
@@ -238,6 +239,7 @@ func (h *Handler) Stats() Stats {
 		Cut:     h.cut.Load(),
 		Replays: h.replays.Load(),
 		Resets:  h.resumeResets.Load(),
+		Groups:  h.groupsAsked.Load(),
 		Refused: h.refused.counts(),
 	}
 }

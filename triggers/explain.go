@@ -34,7 +34,7 @@ type Explanation struct {
 	TooMany bool
 
 	Scopes []RowScope // one per template
-	Owners []RowOwner // one per audience column
+	Owners []RowOwner // one per element of the audience
 
 	// Definition is the row of pgbell.definition that says what the facts mean: journal.Meaning
 	// reads it.
@@ -66,11 +66,12 @@ type RowScope struct {
 	Why      string // there is none
 }
 
-// RowOwner is whom an audience column names.
+// RowOwner is whom an element of the audience names.
 type RowOwner struct {
-	Column string
-	Users  []string
-	Why    string // there are none
+	Column string   // or template, as it was attached
+	Users  []string // of a column
+	Groups []string // of a template
+	Why    string   // there are none
 }
 
 // Beginner begins transactions: a connection, or a pool.
@@ -305,7 +306,8 @@ func (x *explainer) example(d definition) error {
 		return err
 	}
 	tells := func(column string) bool {
-		return slices.Contains(x.Key, column) || slices.Contains(x.Feed.Audience, column) ||
+		return slices.Contains(x.Key, column) ||
+			slices.ContainsFunc(x.Feed.Audience, func(e string) bool { return slices.Contains(scope.OwnerColumns(e), column) }) ||
 			slices.ContainsFunc(templates, func(t scope.Template) bool { return slices.Contains(t.Columns(), column) })
 	}
 	switch plain := slices.IndexFunc(d.there, func(c string) bool { return !tells(c) }); {

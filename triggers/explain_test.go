@@ -507,3 +507,39 @@ func TestExplainOnlyReads(t *testing.T) {
 	}
 	exec(t, db, `reset role`)
 }
+
+// Which groups a row names, and why none, is what its audience is made of.
+func TestExplanationNamesGroups(t *testing.T) {
+	db := connect(t, pgtest.Migrated.Database(t))
+	exec(t, db, `create table cards (id int primary key, team int, area text, teams int[], owner text)`)
+	f := triggers.Feed{Table: "cards", Scopes: []string{"cards"}, Audience: []string{"owner", "team:{team}", "{area}/{team}", "any:{teams}", "{area}"}}
+	if err := triggers.Attach(t.Context(), db, f); err != nil {
+		t.Fatal(err)
+	}
+	const taken = "no group may have the name"
+	for i, test := range []struct {
+		row    string // without the id
+		groups [][]string
+		why    []string // parts
+	}{
+		{`7, 'north', '{1,2,null}', 'alice'`, [][]string{nil, {"team:7"}, {"north/7"}, {"any:1", "any:2"}, {"north"}}, []string{"", "", "", "", ""}},
+		{`null, null, null, null`, make([][]string, 5), []string{"owner is NULL", "team is NULL", "area is NULL", "teams is NULL", "area is NULL"}},
+		{`7, 'a/b', '{}', ''`, [][]string{nil, {"team:7"}, nil, nil, {"a/b"}}, []string{"owner is empty", "", taken, "teams is empty", ""}},
+		{`7, ':x', '{{1},{2}}', 'a'`, [][]string{nil, {"team:7"}, nil, {"any:1", "any:2"}, nil}, []string{"", "", taken, "", taken}},
+		{`7, repeat('x', 1023), '{3}', 'a'`, [][]string{nil, {"team:7"}, nil, {"any:3"}, {strings.Repeat("x", 1023)}}, []string{"", "", taken, "", ""}},
+		{`7, repeat('x', 3000), '{3}', 'a'`, [][]string{nil, {"team:7"}, nil, {"any:3"}, nil}, []string{"", "", "area is longer than 1024 bytes", "", "area is longer than 1024 bytes"}},
+	} {
+		exec(t, db, fmt.Sprintf(`insert into cards values (%d, %s)`, i, test.row))
+		x := explain(t, db, "cards", fmt.Sprint(i))
+		var groups, users []string
+		for n, o := range x.Owners {
+			if o.Column != f.Audience[n] || !cmp.Equal(o.Groups, test.groups[n]) || !strings.Contains(o.Why, test.why[n]) || (o.Why == "") != (test.why[n] == "") {
+				t.Errorf("%s: %s names %+v; want groups %q, because %q", test.row, f.Audience[n], o, test.groups[n], test.why[n])
+			}
+			groups, users = append(groups, o.Groups...), append(users, o.Users...)
+		}
+		if a := meaning(t, db, "cards", x.Facts).Audience; !a.Equal(bus.Named(users, groups)) {
+			t.Errorf("%s: the audience is %q %q, explained are %q %q", test.row, a.Users(), a.Groups(), users, groups)
+		}
+	}
+}

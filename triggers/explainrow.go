@@ -113,8 +113,12 @@ func (x *explainer) words() error {
 		}
 		x.Scopes = append(x.Scopes, s)
 	}
-	for _, column := range x.Feed.Audience {
-		o, err := x.rowOwner(column)
+	for _, element := range x.Feed.Audience {
+		name := x.rowOwner
+		if scope.IsGroup(element) {
+			name = x.rowGroups
+		}
+		o, err := name(element)
 		if err != nil {
 			return err
 		}
@@ -173,28 +177,11 @@ const maxUserBytes = 1024
 // rowOwner says whom an audience column names, or why that is nobody.
 func (x *explainer) rowOwner(column string) (RowOwner, error) {
 	o := RowOwner{Column: column}
-	v, err := x.value(column, "list")
-	if err != nil {
-		v, err = x.value(column, textKinds...)
-	}
-	if err != nil {
+	v, all, why, err := x.ids(column)
+	if err != nil || why != "" {
+		o.Why = why
 		return o, err
 	}
-	var ids any // a text, or arrays of them
-	switch {
-	case v.text == nil:
-	case v.kind != "list":
-		ids = *v.text
-	case *v.text == "":
-		x.TooMany = true
-		o.Why = column + " holds too many ids to look at"
-		return o, nil
-	default:
-		if err := json.Unmarshal([]byte(*v.text), &ids); err != nil {
-			return o, err
-		}
-	}
-	all := idsIn(ids)
 	o.Users = slices.DeleteFunc(slices.Clone(all), func(id string) bool { return id == "" })
 	switch {
 	case len(o.Users) > 0:
@@ -206,6 +193,70 @@ func (x *explainer) rowOwner(column string) (RowOwner, error) {
 		o.Why = column + " holds nobody's id: it is empty, or longer than 1024 bytes"
 	}
 	return o, nil
+}
+
+// rowGroups says which groups a template names, or why there is none.
+func (x *explainer) rowGroups(template string) (RowOwner, error) {
+	o := RowOwner{Column: template}
+	group, err := scope.ParseGroup(template)
+	if err != nil {
+		return o, err
+	}
+	values := make([]string, len(group.Columns()))
+	array, elements := -1, []string{""} // which of the columns is one
+	for i, column := range group.Columns() {
+		v, all, why, err := x.ids(column)
+		switch {
+		case err != nil || why != "":
+		case v.null:
+			why = column + " is NULL"
+		case v.kind == "list" && len(all) == 0:
+			why = column + " is empty"
+		case len(all) == 0:
+			why = column + " is longer than 1024 bytes"
+		case v.kind == "list":
+			array, elements = i, all
+		default:
+			values[i] = all[0]
+		}
+		if err != nil || why != "" {
+			o.Why = why
+			return o, err
+		}
+	}
+	for _, element := range elements {
+		if array >= 0 {
+			values[array] = element
+		}
+		if name, ok := group.Make(values); ok {
+			o.Groups = append(o.Groups, name)
+		}
+	}
+	if len(o.Groups) == 0 {
+		o.Why = "no group may have the name that it would have: it is longer than 1024 bytes, begins with a colon, or could be made of other values"
+	}
+	return o, nil
+}
+
+// ids returns the field of a column that holds ids, and them, or why they are not looked at.
+func (x *explainer) ids(column string) (v value, all []string, why string, err error) {
+	if v, err = x.value(column, "list"); err != nil {
+		v, err = x.value(column, textKinds...)
+	}
+	if err != nil || v.text == nil {
+		return v, nil, "", err
+	}
+	var ids any = *v.text // or arrays of texts
+	if v.kind == "list" {
+		if *v.text == "" {
+			x.TooMany = true
+			return v, nil, column + " holds too many ids to look at", nil
+		}
+		if err := json.Unmarshal([]byte(*v.text), &ids); err != nil {
+			return v, nil, "", err
+		}
+	}
+	return v, idsIn(ids), "", nil
 }
 
 // idsIn returns the texts in an array of any number of dimensions that are short enough

@@ -18,7 +18,8 @@ type Feed struct {
 	Table string
 	// Scopes are the scope templates, such as project:{project_id}.
 	Scopes []string
-	// Audience names the ownership columns. Nil means that everyone may hear.
+	// Audience names the ownership columns, or groups by a template such as
+	// team:{team_id}. Nil means that everyone may hear.
 	Audience []string
 	// Columns limits which columns' changes make an UPDATE count. Nil means any.
 	Columns []string
@@ -28,6 +29,9 @@ type Feed struct {
 	// Its changes are lost while nobody listens, and audience and key travel
 	// through NOTIFY, where every role of the cluster's database can read them.
 	Volatile bool
+	// Regroup names a column of user ids: the table says which groups these users are in,
+	// so that each change of it has them asked for again. Empty means that it says none.
+	Regroup string
 	// State is "ok" or what is wrong with the feed. List fills it, Attach ignores it.
 	State string
 }
@@ -40,7 +44,16 @@ type Querier interface {
 
 // arguments are those of pgbell.attach and pgbell.preview, bound to the system's types.
 const arguments = `($1::pg_catalog.oid::pg_catalog.regclass, $2::pg_catalog.text[], $3::pg_catalog.text[],
-	$4::pg_catalog.text[], $5::pg_catalog.text[], $6)`
+	$4::pg_catalog.text[], $5::pg_catalog.text[], $6, $7::pg_catalog.text)`
+
+// values are those of f for arguments.
+func (f Feed) values(table uint32) []any {
+	var regroup *string
+	if f.Regroup != "" {
+		regroup = &f.Regroup
+	}
+	return []any{table, f.Scopes, f.Audience, f.Columns, f.Payload, !f.Volatile, regroup}
+}
 
 // Attach attaches f's table, or replaces its feed if it has one. A table that
 // does not exist is a *MissingTableError, which names the nearest ones.
@@ -52,9 +65,7 @@ func Attach(ctx context.Context, db Querier, f Feed) error {
 	if err != nil {
 		return fmt.Errorf("attach %s: %w", f.Table, err)
 	}
-	err = exec(ctx, db, "select pgbell.attach"+arguments,
-		table, f.Scopes, f.Audience, f.Columns, f.Payload, !f.Volatile)
-	if err != nil {
+	if err := exec(ctx, db, "select pgbell.attach"+arguments, f.values(table)...); err != nil {
 		return fmt.Errorf("attach %s: %w", f.Table, actionable(err))
 	}
 	return nil
@@ -72,8 +83,7 @@ func Preview(ctx context.Context, db Querier, f Feed) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("attach %s: %w", f.Table, err)
 	}
-	rows, err := db.Query(ctx, "select pgbell.preview"+arguments,
-		table, f.Scopes, f.Audience, f.Columns, f.Payload, !f.Volatile)
+	rows, err := db.Query(ctx, "select pgbell.preview"+arguments, f.values(table)...)
 	if err != nil {
 		return nil, fmt.Errorf("attach %s: %w", f.Table, actionable(err))
 	}
@@ -98,7 +108,7 @@ func Detach(ctx context.Context, db Querier, table string) (bool, error) {
 	return was, nil
 }
 
-const selectFeeds = `select table_name::pg_catalog.text, scopes, audience, columns, payload, durable, state from pgbell.feeds`
+const selectFeeds = `select table_name::pg_catalog.text, scopes, audience, columns, payload, durable, coalesce(regroup, ''), state from pgbell.feeds`
 
 // List returns all feeds of the database, by table name.
 func List(ctx context.Context, db Querier) ([]Feed, error) {
@@ -134,7 +144,7 @@ func Get(ctx context.Context, db Querier, table string) (Feed, bool, error) {
 func scanFeed(row pgx.CollectableRow) (Feed, error) {
 	var f Feed
 	var durable bool
-	err := row.Scan(&f.Table, &f.Scopes, &f.Audience, &f.Columns, &f.Payload, &durable, &f.State)
+	err := row.Scan(&f.Table, &f.Scopes, &f.Audience, &f.Columns, &f.Payload, &durable, &f.Regroup, &f.State)
 	f.Volatile = !durable
 	return f, err
 }

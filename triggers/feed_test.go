@@ -28,17 +28,19 @@ func TestAttachedFeedIsListedAndDetached(t *testing.T) {
 		Audience: []string{"owner"}, Columns: []string{"title"}, Payload: []string{"title"},
 	}
 	plain := triggers.Feed{Table: `app."Odd ""Name"""`, Scopes: []string{"odd"}, Volatile: true}
-	for _, f := range []triggers.Feed{full, plain} {
+	members := triggers.Feed{Table: "app.members", Scopes: []string{"members"}, Audience: []string{"team:{team_id}"}, Regroup: "user_id"}
+	exec(t, db, `create table app.members (team_id int, user_id text)`)
+	for _, f := range []triggers.Feed{full, plain, members} {
 		if err := triggers.Attach(t.Context(), db, f); err != nil {
 			t.Fatal(err)
 		}
 	}
-	full.Table, full.State, plain.State = "public.tasks", "ok", "ok"
+	full.Table, full.State, plain.State, members.State = "public.tasks", "ok", "ok", "ok"
 	list, err := triggers.List(t.Context(), db)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]triggers.Feed{plain, full}, list); diff != "" {
+	if diff := cmp.Diff([]triggers.Feed{plain, members, full}, list); diff != "" {
 		t.Errorf("feeds (-want +got):\n%s", diff)
 	}
 	got, ok, err := triggers.Get(t.Context(), db, "tasks")

@@ -51,7 +51,7 @@ func SQL(f Feed, former *Feed) (do, undo string, err error) {
 func sameSpec(a, b Feed) bool {
 	same := func(a, b []string) bool { return (a == nil) == (b == nil) && slices.Equal(a, b) }
 	return slices.Equal(a.Scopes, b.Scopes) && same(a.Audience, b.Audience) && same(a.Columns, b.Columns) &&
-		slices.Equal(a.Payload, b.Payload) && a.Volatile == b.Volatile
+		slices.Equal(a.Payload, b.Payload) && a.Volatile == b.Volatile && a.Regroup == b.Regroup
 }
 
 // literalWriter writes SQL literals and keeps the first error.
@@ -70,6 +70,9 @@ func (w *literalWriter) attach(f Feed) string {
 	}
 	if f.Volatile {
 		args = append(args, "durable => false")
+	}
+	if f.Regroup != "" {
+		args = append(args, "regroup => "+w.literal(f.Regroup))
 	}
 	return "select pgbell.attach(\n  " + strings.Join(args, ",\n  ") + "\n);"
 }

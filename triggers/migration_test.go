@@ -41,12 +41,25 @@ select pgbell.detach('app."Ta''sk"'::regclass);
 	}
 }
 
+func TestMigrationRegroups(t *testing.T) {
+	f := Feed{Table: "members", Scopes: []string{"members"}, Audience: []string{"team:{team_id}"}, Regroup: `it's`}
+	former := f
+	former.Regroup = ""
+	do, undo, err := SQL(f, &former)
+	if want := "select pgbell.attach(\n  'members'::regclass,\n  scopes => array['members'],\n  audience => array['team:{team_id}'],\n  regroup => 'it''s'\n);"; do != want || err != nil {
+		t.Errorf("got %s, %v; want %s", do, err, want)
+	}
+	if !strings.Contains(undo, "pgbell.attach") || strings.Contains(undo, "regroup") {
+		t.Errorf("to undo it: %s; want the feed that doesn't regroup", undo)
+	}
+}
+
 func TestMigrationLeavesOutWhatIsNotGiven(t *testing.T) {
 	got, err := Migration(Feed{Table: "tasks", Scopes: []string{"tasks"}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, word := range []string{"audience", "columns", "payload", "durable"} {
+	for _, word := range []string{"audience", "columns", "payload", "durable", "regroup"} {
 		if strings.Contains(got, word) {
 			t.Errorf("migration mentions %s:\n%s", word, got)
 		}

@@ -17,13 +17,16 @@ type Proposal struct {
 	Feed   Feed     // the table schema-qualified, with the scopes and the audience proposed
 	Key    []string // the primary key's columns
 	Scopes []Reason // why each scope of Feed, in that order
-	Owners []Reason // why each column of Feed's audience
-	Former *Feed    // the feed that the table has already
+	Owners []Reason // why each element of Feed's audience
+	// Members are the tables that say who is in the groups of Feed's audience, as one
+	// might attach them.
+	Members []Feed
+	Former  *Feed // the feed that the table has already
 }
 
 // Reason says why something is proposed.
 type Reason struct {
-	What string `json:"what"` // a scope template, or a column
+	What string `json:"what"` // a scope template, a column, or a template of groups
 	Why  string `json:"why"`
 }
 
@@ -38,7 +41,10 @@ type Reason struct {
 //   - one likewise per column named *_id that holds one id and has no foreign key,
 //     but for the key itself;
 //   - as audience the columns that look like owners by their name, or by a foreign
-//     key to a table of users. Those get no scope.
+//     key to a table of users. Those get no scope;
+//   - as audience, too, a group per foreign key to a table with members: team:{team_id}.
+//     A table of members has one foreign key to that, and a unique key of this column
+//     and one that looks like an owner. If the table is one itself, Regroup names that.
 //
 // The table stays as it is. It takes no more rights than to list the feeds, and to
 // use the table's schema.
@@ -93,6 +99,9 @@ func propose(ctx context.Context, db Querier, table string) (Proposal, error) {
 			p.Owners = append(p.Owners, Reason{c.name, why})
 		}
 	}
+	if err := p.groups(ctx, db, foreign); err != nil {
+		return Proposal{}, err
+	}
 	own := literal(name)
 	if scope.Reserved(own) {
 		own = literal(p.Feed.Table)
@@ -133,8 +142,10 @@ func (p *Proposal) scope(template, why string) {
 // foreignKey is one of a table's foreign keys.
 type foreignKey struct {
 	columns []string
-	table   string // it refers to, with its schema
-	refers  string // that table's bare name
+	oid     uint32 // of the table it refers to
+	to      []int16
+	table   string // with its schema
+	refers  string // bare
 }
 
 func foreignKeys(ctx context.Context, db Querier, table uint32) ([]foreignKey, error) {
@@ -142,7 +153,7 @@ func foreignKeys(ctx context.Context, db Querier, table uint32) ([]foreignKey, e
 	rows, err := db.Query(ctx, `
 		select array(select a.attname::pg_catalog.text from pg_catalog.unnest(k.conkey) with ordinality x (n, i)
 				join pg_catalog.pg_attribute a on a.attrelid operator(pg_catalog.=) k.conrelid and a.attnum operator(pg_catalog.=) x.n order by x.i),
-			pgbell.table_name(r.oid), r.relname::pg_catalog.text
+			r.oid, k.confkey, pgbell.table_name(r.oid), r.relname::pg_catalog.text
 		from pg_catalog.pg_constraint k join pg_catalog.pg_class r on r.oid operator(pg_catalog.=) k.confrelid
 		where k.conrelid operator(pg_catalog.=) $1 and k.contype operator(pg_catalog.=) 'f' and k.conparentid operator(pg_catalog.=) 0
 		order by k.conkey, k.conname`, table)
@@ -150,7 +161,7 @@ func foreignKeys(ctx context.Context, db Querier, table uint32) ([]foreignKey, e
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (f foreignKey, err error) {
-		return f, row.Scan(&f.columns, &f.table, &f.refers)
+		return f, row.Scan(&f.columns, &f.oid, &f.to, &f.table, &f.refers)
 	})
 }
 

@@ -107,3 +107,54 @@ func TestProposalSaysWhy(t *testing.T) {
 		t.Errorf("scopes %v, key %v", p.Scopes, p.Key)
 	}
 }
+
+// A foreign key to a table that has members is offered as a group; their table says when it changes.
+func TestProposalOffersGroups(t *testing.T) {
+	db := connect(t, pgtest.Migrated.Database(t))
+	exec(t, db, `
+		create schema app; create table users (id int primary key);
+		create table app.teams (id int primary key, slug text unique, "{n}" int unique); create table clubs (id int primary key); create table rooms (id int primary key);
+		create table app.members (team_id int references app.teams, usr int references users, role text, primary key (usr, team_id));
+		create table club_members (id int primary key, club_id int references clubs, member_id text, invited_by int references users, unique (club_id, member_id));
+		create table guests (club_id int references clubs, guest int references users, unique (club_id, guest));
+		create table visits (room_id int references rooms, user_id int references users, at timestamptz);
+		create table keys (room_id int references rooms, lock text, primary key (room_id, lock));
+		create table doors (room_id int references rooms, to_room int references rooms, user_id int references users, unique (room_id, user_id));
+		create table holders (room_id int references rooms, user_id int references users); create unique index on holders (room_id, user_id) where room_id > 7;
+		create table cards (id int primary key, team_id int references app.teams, team text references app.teams (slug), owner text);
+		create table matches (id int primary key, home int references clubs, room_id int references rooms)`)
+	members := triggers.Feed{Table: "app.members", Scopes: []string{"members"}, Audience: []string{"usr"}, Regroup: "usr"}
+	clubs := []triggers.Feed{
+		{Table: "public.club_members", Scopes: []string{"club_members"}, Audience: []string{"member_id"}, Regroup: "member_id"},
+		{Table: "public.guests", Scopes: []string{"guests"}, Audience: []string{"guest"}, Regroup: "guest"},
+	}
+	for _, test := range []struct {
+		table   string
+		owners  []triggers.Reason
+		regroup string
+		members []triggers.Feed
+	}{
+		{"cards", []triggers.Reason{{What: "owner", Why: "by its name"}, {What: "team:{team_id}", Why: "foreign key to app.teams, whose members are in app.members"}}, "", []triggers.Feed{members}},
+		{"matches", []triggers.Reason{{What: "club:{home}", Why: "foreign key to public.clubs, whose members are in public.club_members and public.guests"}}, "", clubs},
+		{"app.members", []triggers.Reason{{What: "usr", Why: "foreign key to public.users"}}, "usr", nil},
+		{"visits", []triggers.Reason{{What: "user_id", Why: "foreign key to public.users"}}, "", nil},
+		{"doors", []triggers.Reason{{What: "user_id", Why: "foreign key to public.users"}}, "", nil},
+		{"keys", nil, "", nil},
+	} {
+		p, err := triggers.Propose(t.Context(), db, test.table)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(test.owners, p.Owners); diff != "" || p.Feed.Regroup != test.regroup {
+			t.Errorf("%s: regroup %q, want %q; owners (-want +got):\n%s", test.table, p.Feed.Regroup, test.regroup, diff)
+		}
+		if diff := cmp.Diff(test.members, p.Members); diff != "" {
+			t.Errorf("%s: members (-want +got):\n%s", test.table, diff)
+		}
+		for _, f := range append(p.Members, p.Feed) {
+			if err := triggers.Attach(t.Context(), db, f); err != nil {
+				t.Errorf("%s: %v", test.table, err)
+			}
+		}
+	}
+}

@@ -9,7 +9,7 @@ import (
 )
 
 // Validate checks what can be checked without a database: that there is a table
-// and a scope, and that the templates are well formed. pgbell.attach checks all
+// and a scope, that the templates are well formed, and that options go together. pgbell.attach checks all
 // of it again.
 func (f Feed) Validate() error {
 	if strings.TrimSpace(f.Table) == "" {
@@ -21,8 +21,22 @@ func (f Feed) Validate() error {
 	if f.Volatile && len(f.Payload) > 0 {
 		return errors.New("payload columns travel only through the journal: leave out the payload, or make the feed durable")
 	}
+	if f.Regroup != "" && f.Volatile {
+		return errors.New("who is in which group is told through the journal: leave out the column to regroup by, or make the feed durable")
+	}
+	if f.Regroup != "" && f.Columns != nil {
+		return errors.New("each change of a table that says who is in which group must be heard: leave out the columns that make an update count, or the one to regroup by")
+	}
 	for _, s := range f.Scopes {
 		if err := checkTemplate(s); err != nil {
+			return err
+		}
+	}
+	for _, s := range f.Audience {
+		if !scope.IsGroup(s) {
+			continue
+		}
+		if _, err := scope.ParseGroup(s); err != nil {
 			return err
 		}
 	}

@@ -22,6 +22,12 @@ func TestValidate(t *testing.T) {
 		{"unclosed brace", Feed{Table: "tasks", Scopes: []string{"tasks", "project:{project_id"}}, "byte 9 is not closed"},
 		{"unopened brace", Feed{Table: "tasks", Scopes: []string{"project:project_id}"}}, "closes nothing"},
 		{"no column", Feed{Table: "tasks", Scopes: []string{"project:{}"}}, "no column name"},
+		{"group", Feed{Table: "cards", Scopes: []string{"cards"}, Audience: []string{"owner", "team:{team_id}"}}, ""},
+		{"group with an unclosed brace", Feed{Table: "cards", Scopes: []string{"cards"}, Audience: []string{"team:{team_id"}}, `group template "team:{team_id": `},
+		{"group of two columns", Feed{Table: "cards", Scopes: []string{"cards"}, Audience: []string{"{a}{b}"}}, "nothing stands between"},
+		{"regroup", Feed{Table: "members", Scopes: []string{"members"}, Regroup: "user_id"}, ""},
+		{"regroup without a journal", Feed{Table: "members", Scopes: []string{"members"}, Regroup: "user_id", Volatile: true}, "through the journal"},
+		{"regroup by some changes", Feed{Table: "members", Scopes: []string{"members"}, Regroup: "user_id", Columns: []string{"team_id"}}, "each change"},
 		{"reserved", Feed{Table: "tasks", Scopes: []string{"ready"}}, "reserved"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

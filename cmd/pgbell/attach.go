@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/urfave/cli/v3"
 
+	"github.com/pgbell/pgbell/journal/scope"
 	"github.com/pgbell/pgbell/triggers"
 )
 
@@ -22,10 +23,11 @@ func attachCommand() *cli.Command {
 			"Without --scope it looks at the table, proposes what to attach it with, and asks.",
 		Flags: []cli.Flag{
 			listFlag("scope", "scope `TEMPLATE`, such as tasks or project:{project_id} (repeat it for more)"),
-			columnsFlag("audience", "`COLUMN` with the id or ids of who may hear of the row"),
+			columnsFlag("audience", "`COLUMN` with the id or ids of who may hear of the row, or a template of groups, such as team:{team_id}"),
 			columnsFlag("columns", "`COLUMN` whose change makes an UPDATE count; default any"),
 			columnsFlag("payload", "`COLUMN` whose value travels with the event; default none"),
 			boolFlag("durable", true, "also record changes in the journal; with --durable=false they are lost while nobody listens"),
+			stringFlag("regroup", "", "the table says who is in which group: the `COLUMN` with the id or ids of these users"),
 			printFlag(),
 			jsonFlag(),
 		},
@@ -94,7 +96,7 @@ func feedFromFlags(c *cli.Command) (triggers.Feed, error) {
 		}
 		return triggers.Feed{}, err
 	}
-	f := triggers.Feed{Table: table, Scopes: c.StringSlice("scope"), Volatile: !c.Bool("durable")}
+	f := triggers.Feed{Table: table, Scopes: c.StringSlice("scope"), Volatile: !c.Bool("durable"), Regroup: c.String("regroup")}
 	for name, list := range map[string]*[]string{"audience": &f.Audience, "columns": &f.Columns, "payload": &f.Payload} {
 		if *list, err = columnList(c, name); err != nil {
 			return triggers.Feed{}, err
@@ -121,5 +123,20 @@ func audienceWords(f triggers.Feed) string {
 	case len(f.Audience) == 0:
 		return "heard by nobody"
 	}
-	return "heard by the users in " + strings.Join(f.Audience, ", ")
+	var users, groups []string
+	for _, element := range f.Audience {
+		if scope.IsGroup(element) {
+			groups = append(groups, element)
+		} else {
+			users = append(users, element)
+		}
+	}
+	var words []string
+	if users != nil {
+		words = append(words, "the users in "+strings.Join(users, ", "))
+	}
+	if groups != nil {
+		words = append(words, "the groups "+strings.Join(groups, ", "))
+	}
+	return "heard by " + strings.Join(words, " and ")
 }

@@ -32,6 +32,9 @@ func commandLine(f triggers.Feed) string {
 	if f.Volatile {
 		words = append(words, "--durable=false")
 	}
+	if f.Regroup != "" {
+		words = append(words, "--regroup", f.Regroup)
+	}
 	for i, w := range words {
 		words[i] = shellWord(w)
 	}

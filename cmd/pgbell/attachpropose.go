@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -22,6 +23,7 @@ type proposalJSON struct {
 	Columns  []string          `json:"columns"`
 	Payload  []string          `json:"payload"`
 	Durable  bool              `json:"durable"`
+	Regroup  *string           `json:"regroup"` // null: none
 	Warnings []string          `json:"warnings"`
 	Former   *feedJSON         `json:"former"` // the feed that it has now
 	SQL      string            `json:"sql"`
@@ -44,10 +46,13 @@ func propose(ctx context.Context, conn *pgx.Conn, given triggers.Feed) (proposal
 	if given.Audience == nil {
 		given.Audience = p.Feed.Audience
 	} else {
-		p.Owners = nil
+		p.Owners, p.Members = nil, nil
 		for _, column := range given.Audience {
 			p.Owners = append(p.Owners, triggers.Reason{What: column, Why: "as you say"})
 		}
+	}
+	if given.Regroup == "" && given.Columns == nil && !given.Volatile {
+		given.Regroup = p.Feed.Regroup
 	}
 	p.Feed = given
 	feeds, err := triggers.List(ctx, conn)
@@ -95,7 +100,7 @@ func proposeFeed(ctx context.Context, c *cli.Command, given triggers.Feed, forma
 
 func proposalToJSON(p proposal, sql string) proposalJSON {
 	f := p.Feed
-	out := proposalJSON{f.Table, p.Key, p.Scopes, p.Owners, f.Columns, f.Payload, !f.Volatile, p.warnings, nil, sql}
+	out := proposalJSON{f.Table, p.Key, p.Scopes, p.Owners, f.Columns, f.Payload, !f.Volatile, textOrNil(f.Regroup), p.warnings, nil, sql}
 	if p.Former != nil {
 		former := feedToJSON(*p.Former)
 		out.Former = &former
@@ -111,6 +116,14 @@ func proposalWarnings(p triggers.Proposal, feeds []triggers.Feed) []string {
 	}
 	for _, door := range openDoors(p.Feed, feeds) {
 		all = append(all, fmt.Sprintf("%s %s; here everyone would hear of a row: copy the owner into this table, or let --authorize-sql decide who may subscribe", door.guard.Table, door.who()))
+	}
+	for _, m := range p.Members {
+		if !slices.ContainsFunc(feeds, func(f triggers.Feed) bool { return f.Table == m.Table && f.Regroup != "" }) {
+			all = append(all, fmt.Sprintf("who is in a group is up to serve: --groups-sql, tokens or a header; so that it asks again when %s changes: %s", m.Table, commandLine(m)))
+		}
+	}
+	if p.Feed.Regroup != "" {
+		all = append(all, "this table says who is in which group, so that each change of it has serve ask --groups-sql again for the users in "+p.Feed.Regroup)
 	}
 	if len(p.Key) == 0 {
 		all = append(all, "there is no primary key: events say that a row changed, but not which")

@@ -19,7 +19,7 @@ import (
 // keyFlags say where the keys of tokens come from, jwtFlags all about tokens.
 var (
 	keyFlags = []string{"jwt-secret-file", "jwt-public-key-file", "jwt-jwks-url"}
-	jwtFlags = append(slices.Clone(keyFlags), "jwt-issuer", "jwt-audience", "jwt-query-param")
+	jwtFlags = append(slices.Clone(keyFlags), "jwt-issuer", "jwt-audience", "jwt-query-param", "jwt-groups-claim")
 )
 
 // authFlags are the flags of serve that say who is asking.
@@ -27,13 +27,16 @@ func authFlags() []cli.Flag {
 	return []cli.Flag{
 		stringFlag("auth", "none", "how to know who is asking: none (all are anonymous), header (a proxy says so) or jwt (a token does)"),
 		stringFlag("auth-header", "X-Forwarded-User", "the `HEADER` with the user id, for --auth header"),
-		listFlag("trusted-proxies", "believe that header from these `NETWORKS` only (repeat it, or separate by commas; default 127.0.0.0/8,::1/128)"),
+		stringFlag("groups-header", "X-Forwarded-Groups", "the `HEADER` with the user's groups, separated by commas, for --auth header"),
+		listFlag("trusted-proxies", "believe these headers from these `NETWORKS` only (repeat it, or separate by commas; default 127.0.0.0/8,::1/128)"),
 		secretFlag(),
 		stringFlag("jwt-public-key-file", "", "believe tokens signed by the private half of the key in this PEM `FILE` (RS, PS, ES, EdDSA)"),
 		stringFlag("jwt-jwks-url", "", "believe tokens signed by the keys that the issuer publishes at this `URL`"),
 		issuerFlag("believe only tokens of this `ISSUER` (iss)"),
 		audienceFlag("believe only tokens meant for this `AUDIENCE` (aud)"),
+		stringFlag("jwt-groups-claim", "groups", "the `CLAIM` that lists the user's groups"),
 		authorizeFlag(),
+		groupsFlag("ask this SQL `FUNCTION` (user_id text) returning text[] which groups a user is in, and again while streams live, in place of a token or header"),
 		boolFlag("jwt-query-param", false, "also take the token from ?token=, for an EventSource without cookies; proxies may log it"),
 	}
 }
@@ -49,9 +52,14 @@ var headerName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
 // authentication is what --auth and its flags ask for.
 func authentication(c *cli.Command, log *slog.Logger) (sse.AuthenticateFunc, error) {
-	header := c.String("auth-header")
-	if !headerName.MatchString(header) {
-		return nil, usagef("--auth-header %q is not the name of a header", header)
+	header, groups := c.String("auth-header"), c.String("groups-header")
+	for _, name := range []string{"auth-header", "groups-header"} {
+		if !headerName.MatchString(c.String(name)) {
+			return nil, usagef("--%s %q is not the name of a header", name, c.String(name))
+		}
+	}
+	if strings.EqualFold(header, groups) {
+		return nil, usagef("--auth-header and --groups-header are the same: a user's name would be a group")
 	}
 	trusted, err := networks(c.StringSlice("trusted-proxies"))
 	if err != nil {
@@ -62,11 +70,23 @@ func authentication(c *cli.Command, log *slog.Logger) (sse.AuthenticateFunc, err
 		// Else the server would let in everybody whom these flags were to keep out.
 		return nil, usagef("%s is for --auth jwt, and --auth is %q", given[0], auth)
 	}
+	if auth != "header" && c.IsSet("groups-header") {
+		return nil, usagef("--groups-header is for --auth header, and --auth is %q", auth)
+	}
+	if c.IsSet("groups-sql") {
+		if given := flagsGiven(c, []string{"groups-header", "jwt-groups-claim"}); len(given) > 0 {
+			return nil, usagef("--groups-sql and %s can't go together: one says which groups a user is in", given[0])
+		}
+		if auth == "none" {
+			return nil, usagef("--groups-sql is for --auth header or jwt: with none, nobody has a name, and is in no group")
+		}
+		groups = "" // nobody looks at it
+	}
 	switch auth {
 	case "none":
 		return sse.Anonymous, nil
 	case "header":
-		return warnIgnored(header, sse.HeaderAuth(header, trusted), log), nil
+		return warnIgnored(header, sse.HeaderGroups(header, groups, trusted), log), nil
 	case "jwt":
 		return tokens(c, log)
 	default:
@@ -117,8 +137,13 @@ func tokens(c *cli.Command, log *slog.Logger) (sse.AuthenticateFunc, error) {
 		JWKSURL:       c.String("jwt-jwks-url"),
 		Issuer:        c.String("jwt-issuer"),
 		Audience:      c.String("jwt-audience"),
+		GroupsClaim:   c.String("jwt-groups-claim"),
+		NoGroups:      c.IsSet("groups-sql"),
 		QueryParam:    c.Bool("jwt-query-param"),
 		Logger:        log,
+	}
+	if cfg.GroupsClaim == "" {
+		return nil, usagef("--jwt-groups-claim is empty")
 	}
 	if cfg.SecretFile == "" && cfg.PublicKeyFile == "" && cfg.JWKSURL == "" {
 		return nil, usagef("%s is empty", given[0])

@@ -184,7 +184,7 @@ func TestTokenSignedByAPrivateKey(t *testing.T) {
 
 func TestTokenAsJSON(t *testing.T) {
 	var got map[string]any
-	text := makeToken(t, append(secretFile(t, jwtSecret), "--user", "alice", "--scope", "a", "--scope", "b:*", "--ttl", "90m", "--jwt-issuer", "us", "--json")...)
+	text := makeToken(t, append(secretFile(t, jwtSecret), "--user", "alice", "--scope", "a", "--scope", "b:*", "--group", "team:7", "--ttl", "90m", "--jwt-issuer", "us", "--json")...)
 	if err := json.Unmarshal([]byte(text), &got); err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +193,8 @@ func TestTokenAsJSON(t *testing.T) {
 		t.Errorf("expires in %v, %v, want 90m", in, err)
 	}
 	scopes, ok := got["scopes"].([]any)
-	if token, _ := got["token"].(string); strings.Count(token, ".") != 2 || got["user"] != "alice" || !ok || len(scopes) != 2 || got["issuer"] != "us" {
+	groups, _ := got["groups"].([]any)
+	if token, _ := got["token"].(string); len(groups) != 1 || strings.Count(token, ".") != 2 || got["user"] != "alice" || !ok || len(scopes) != 2 || got["issuer"] != "us" {
 		t.Errorf("got %s", text)
 	}
 }

@@ -18,7 +18,12 @@ func doctorCommand() *cli.Command {
 		Usage: "find out what keeps pgbell from its work, or will",
 		Description: "Looks at the connection, the role, the feeds, the journal and the notification queue, and says what to do.\n" +
 			"Run it with the connection that serve has. Exits with 1 if there is a problem.",
-		Flags:  []cli.Flag{jsonFlag()},
+		Flags: []cli.Flag{
+			stringFlag("auth", "none", "how serve knows who is asking: none, header or jwt, as its own flag"),
+			groupsFlag("ask this SQL `FUNCTION`, as serve --groups-sql does, which groups a user is in"),
+			stringFlag("as", "", "the `USER` to ask it about, else one that there is not"),
+			jsonFlag(),
+		},
 		Action: doctor,
 	}
 }
@@ -81,12 +86,15 @@ func doctor(ctx context.Context, c *cli.Command) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
+	if err := groupsFromFlags(c); err != nil {
+		return err
+	}
 	conn, err := connect(ctx, c)
 	if err != nil {
 		return err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	all := examine(ctx, conn)
+	all := append(examine(ctx, conn), checkGroups(ctx, c, conn)...)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/pgbell/pgbell/journal/scope"
 	"github.com/pgbell/pgbell/triggers"
 )
 
@@ -38,6 +39,9 @@ func checkFeeds(ctx context.Context, tx pgx.Tx) ([]finding, error) {
 		err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
 			if f.State != "ok" {
 				bad, err := stateFinding(ctx, tx, f)
+				if f.Regroup != "" {
+					bad.Words += ". Until then, who is in which group may change unheard"
+				}
 				found = append([]finding{bad}, found...)
 				return err
 			}
@@ -153,10 +157,15 @@ func without(f triggers.Feed, columns []string) (triggers.Feed, bool) {
 		changed = changed || len(kept) < len(list)
 		return kept
 	}
-	f.Audience, f.Columns, f.Payload = keep(f.Audience, has), keep(f.Columns, has), keep(f.Payload, has)
-	f.Scopes = keep(f.Scopes, func(t string) bool {
-		return !slices.ContainsFunc(templateColumns(t), func(c string) bool { return !has(c) })
-	})
+	hasAll := func(columns []string) bool {
+		return !slices.ContainsFunc(columns, func(c string) bool { return !has(c) })
+	}
+	f.Audience = keep(f.Audience, func(e string) bool { return hasAll(scope.OwnerColumns(e)) })
+	f.Columns, f.Payload = keep(f.Columns, has), keep(f.Payload, has)
+	f.Scopes = keep(f.Scopes, func(t string) bool { return hasAll(templateColumns(t)) })
+	if f.Regroup != "" && !has(f.Regroup) {
+		f.Regroup, changed = "", true
+	}
 	if len(f.Columns) == 0 {
 		f.Columns = nil
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/pgbell/pgbell/journal/scope"
 	"github.com/pgbell/pgbell/triggers"
 )
 
@@ -122,14 +123,20 @@ func indexAdvice(ctx context.Context, tx pgx.Tx, f triggers.Feed, key []string) 
 		all = append(all, finding{note, "", fmt.Sprintf("no index begins with %s: a page of %s that fetches again reads the whole table", strings.Join(columns, ", "), by),
 			fmt.Sprintf("%s %s (%s);", how, f.Table, strings.Join(names, ", "))})
 	}
-	for _, scope := range f.Scopes {
-		columns := templateColumns(scope)
+	for _, template := range f.Scopes {
+		columns := templateColumns(template)
 		slices.Sort(columns)
-		advise(scope, slices.Compact(columns))
+		advise(template, slices.Compact(columns))
 	}
-	for _, owner := range f.Audience {
-		if !slices.Contains(arrays, owner) && !slices.Contains(key, owner) {
-			advise("one user's rows", []string{owner})
+	for _, element := range f.Audience {
+		by, columns := "one user's rows", scope.OwnerColumns(element)
+		if scope.IsGroup(element) {
+			by = "one group's rows"
+			slices.Sort(columns)
+			columns = slices.Compact(columns)
+		}
+		if !slices.ContainsFunc(columns, func(c string) bool { return slices.Contains(arrays, c) || slices.Contains(key, c) }) {
+			advise(by, columns)
 		}
 	}
 	return all, nil

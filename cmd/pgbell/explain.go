@@ -20,13 +20,13 @@ func explainCommand() *cli.Command {
 		ArgsUsage: "TABLE KEY",
 		Description: "KEY is the primary key's value, or a=1,b=2, or JSON as events carry it. The row is only read, with the rights\n" +
 			"of the role that asks. Exits with 1 if USER, or without --as anybody, would not hear of a change.",
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			stringFlag("as", "", "would `USER` hear of it?"),
 			stringFlag("server", "http://127.0.0.1:8080", "the pgbell serve at this `URL` says who is subscribed now"),
 			stringFlag("auth-header", "X-Forwarded-User", "the `HEADER` that serve --auth header takes the user from"),
 			stringFlag("token-file", "", "with serve --auth jwt, ask with the token in `FILE`; else with the one in PGBELL_TOKEN"),
 			jsonFlag(),
-		},
+		}, asGroupsFlags()...),
 		Action:        explain,
 		ShellComplete: completeTables(attached),
 	}
@@ -43,6 +43,11 @@ func explain(ctx context.Context, c *cli.Command) error {
 	if err != nil {
 		return err
 	}
+	source, err := asGroupsFromFlags(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer source.close()
 	conn, err := connect(ctx, c)
 	if err != nil {
 		return err
@@ -60,7 +65,17 @@ func explain(ctx context.Context, c *cli.Command) error {
 		return err
 	}
 	ask.all(ctx, &out)
-	out.judge(c.IsSet("as"), c.String("as"))
+	groups, err := source.ask(ctx)
+	if err != nil {
+		return err
+	}
+	if c.IsSet("as") {
+		out.User = &source.user
+		if source.known {
+			out.Groups = append([]string{}, groups...)
+		}
+	}
+	out.judge(source)
 	out.findSubscribers()
 	if c.Bool("json") {
 		err = printJSON(c.Root().Writer, out)
@@ -70,6 +85,9 @@ func explain(ctx context.Context, c *cli.Command) error {
 	if err == nil && !out.Hears {
 		if out.User == nil {
 			return plainf(errNotHeard, "nobody would hear of it")
+		}
+		if out.unsure {
+			return plainf(errNotHeard, "%s would hear of it by some group alone, and which ones %[1]s is in is not known", out.who())
 		}
 		return plainf(errNotHeard, "%s would not hear of it", out.who())
 	}
@@ -88,9 +106,11 @@ type explanation struct {
 	Owners   []ownerExplained `json:"owners,omitempty"`
 
 	User    *string  `json:"user"`
-	Hears   bool     `json:"hears"`   // user, or if that is null anybody
-	Reasons []string `json:"reasons"` // why not
-	Notes   []string `json:"notes"`   // what else to know
+	Groups  []string `json:"groups"`              // that the user is in; null: not known
+	By      []string `json:"by_groups,omitempty"` // the user hears by these alone
+	Hears   bool     `json:"hears"`               // user, or if that is null anybody
+	Reasons []string `json:"reasons"`             // why not
+	Notes   []string `json:"notes"`               // what else to know
 
 	// Subscribed says whether user, or if that is null anybody in the audience, listens
 	// to one of the scopes on this server. Null: it can't be told.
@@ -104,6 +124,7 @@ type explanation struct {
 	Notification string `json:"notification,omitempty"`
 	Frame        string `json:"frame,omitempty"`
 
+	unsure bool // the user would hear by some group, and in which ones the user is isn't known
 	row    triggers.Explanation
 	events []bus.ChangeEvent
 }
@@ -120,6 +141,7 @@ type scopeExplained struct {
 type ownerExplained struct {
 	Column string   `json:"column"`
 	Users  []string `json:"users"`
+	Groups []string `json:"groups,omitempty"`
 	Why    string   `json:"why,omitempty"` // there are none
 }
 

@@ -75,10 +75,10 @@ func explainParts(b *strings.Builder, e explanation) {
 		fmt.Fprintf(w, "  %s\teveryone\n", label)
 	}
 	for _, o := range e.Owners {
-		if len(o.Users) == 0 {
+		if whom := whom(bus.Named(o.Users, o.Groups)); o.Why != "" {
 			fmt.Fprintf(w, "  %s\tnobody\t%s\n", label, printable(o.Why))
 		} else {
-			fmt.Fprintf(w, "  %s\t%s\tby %s\n", label, printable(strings.Join(o.Users, ", ")), printable(o.Column))
+			fmt.Fprintf(w, "  %s\t%s\tby %s\n", label, printable(whom), printable(o.Column))
 		}
 		label = ""
 	}

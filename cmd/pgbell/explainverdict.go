@@ -9,18 +9,17 @@ import (
 	"github.com/pgbell/pgbell/sse"
 )
 
-// judge says whether user would hear of a change, or anybody if the question names no
+// judge says whether the user would hear of a change, or anybody if the question names no
 // user, and finds the frame.
-func (e *explanation) judge(asked bool, user string) {
-	if asked {
-		e.User = &user
-	}
+func (e *explanation) judge(source *asGroups) {
 	e.note()
-	e.Reasons = append(e.Reasons, e.unheard()...)
+	e.Reasons = append(e.Reasons, e.unheard(source)...)
 	e.Hears = len(e.Reasons) == 0
+	if e.Hears && e.User != nil && !e.resets() && e.Audience != nil && !e.Audience.Allows(*e.User) {
+		e.By = slices.DeleteFunc(e.Audience.Groups(), func(g string) bool { return !slices.Contains(e.Groups, g) })
+	}
 	for _, event := range e.events {
-		nobody := !event.Audience.Everyone() && len(event.Audience.Users()) == 0
-		if nobody || e.Hears && asked && !event.Audience.Allows(user) {
+		if event.Audience.Nobody() || e.Hears && !e.allows(event) {
 			continue
 		}
 		e.Frame, _ = sse.Frame(e.row.Cursor, event) // its JSON has been read already
@@ -28,14 +27,16 @@ func (e *explanation) judge(asked bool, user string) {
 	}
 }
 
-// unheard says why the user would not hear of a change; nothing if the user would.
-func (e *explanation) unheard() []string {
-	allows := func(event bus.ChangeEvent) bool {
-		if e.User == nil {
-			return event.Audience.Everyone() || len(event.Audience.Users()) > 0
-		}
-		return event.Audience.Allows(*e.User)
+// allows says whether the user may see an event, or anybody if the question names none.
+func (e *explanation) allows(event bus.ChangeEvent) bool {
+	if e.User == nil {
+		return !event.Audience.Nobody()
 	}
+	return event.Audience.Allows(*e.User, e.Groups...)
+}
+
+// unheard says why the user would not hear of a change; nothing if the user would.
+func (e *explanation) unheard(source *asGroups) []string {
 	switch {
 	case !e.Exists:
 		return []string{"there is no such row, or you may not see it: what the DELETE of a row said can't be told afterwards"}
@@ -45,8 +46,8 @@ func (e *explanation) unheard() []string {
 		return nil
 	case len(e.events) == 0:
 		return []string{"no scope exists for this row"}
-	case !slices.ContainsFunc(e.events, allows):
-		return []string{e.notInAudience()}
+	case !slices.ContainsFunc(e.events, e.allows):
+		return append([]string{e.notInAudience()}, e.notInGroup(source)...)
 	}
 	forbidden := func(s scopeExplained) bool { return s.forbidden || s.Scope == "" }
 	if e.User != nil && !slices.ContainsFunc(e.Scopes, func(s scopeExplained) bool { return !forbidden(s) }) {
@@ -61,16 +62,31 @@ func (e *explanation) notInAudience() string {
 		if o.Why != "" {
 			words = append(words, o.Why)
 		} else {
-			words = append(words, o.Column+" is "+strings.Join(o.Users, ", "))
+			words = append(words, o.Column+" is "+strings.Join(slices.Concat(o.Users, o.Groups), ", "))
 		}
 	}
 	if len(words) == 0 {
 		words = []string{"the feed's audience is no column at all"}
 	}
-	if len(e.Audience.Users()) == 0 {
+	if e.Audience.Nobody() {
 		return "nobody is in the audience: " + strings.Join(words, "; ")
 	}
 	return e.who() + " is not in the audience: " + strings.Join(words, "; ")
+}
+
+// notInGroup says what the user lacks to hear by a group, if the audience has some.
+func (e *explanation) notInGroup(source *asGroups) []string {
+	groups := e.Audience.Groups()
+	switch {
+	case len(groups) == 0 || e.User == nil:
+		return nil
+	case e.Groups == nil:
+		e.unsure = true
+		return []string{source.unknown()}
+	case len(e.Groups) == 0:
+		return []string{e.who() + " is in no group"}
+	}
+	return []string{fmt.Sprintf("%s is in no group of: %s; %[1]s is in: %[3]s", e.who(), strings.Join(groups, ", "), strings.Join(e.Groups, ", "))}
 }
 
 // findSubscribers says whether somebody who would hear is subscribed. If others are,
@@ -91,6 +107,7 @@ func (e *explanation) findSubscribers() {
 			anonymous = anonymous || c.UserID == ""
 		}
 	}
+	unknown = unknown || e.User == nil && e.Audience != nil && len(e.Audience.Groups()) > 0 // who is in them
 	if subscribed || !unknown {
 		e.Subscribed = &subscribed
 	}
@@ -113,6 +130,8 @@ func (e *explanation) verdict() (colour, string) {
 	switch {
 	case !e.Hears && e.User == nil:
 		return red, "nobody would hear of a change of it"
+	case e.unsure:
+		return yellow, "whether " + e.who() + " would hear of a change of it can't be told"
 	case !e.Hears:
 		return red, e.who() + " would not hear of a change of it"
 	case e.resets():
@@ -122,15 +141,26 @@ func (e *explanation) verdict() (colour, string) {
 	case absent && e.User == nil:
 		return yellow, "whoever is in the audience may hear of it, but none of them is subscribed on this server"
 	case absent:
-		return yellow, e.who() + " may hear of it, but is subscribed to none of its scopes on this server"
+		return yellow, e.who() + " may hear of it" + e.byGroup() + ", but is subscribed to none of its scopes on this server"
 	case silent != "" && e.User == nil:
 		return yellow, "a change of it is heard, but no " + silent
 	case silent != "":
-		return yellow, e.who() + " would hear of a change of it, but of no " + silent
+		return yellow, e.who() + " would hear of a change of it" + e.byGroup() + ", but of no " + silent
 	case e.User == nil:
 		return green, "a change of it is heard"
 	}
-	return green, e.who() + " would hear of a change of it"
+	return green, e.who() + " would hear of a change of it" + e.byGroup()
+}
+
+// byGroup names the groups by which alone the user hears.
+func (e *explanation) byGroup() string {
+	switch len(e.By) {
+	case 0:
+		return ""
+	case 1:
+		return ", by group " + e.By[0]
+	}
+	return ", by groups " + strings.Join(e.By, ", ")
 }
 
 // note says what else decides whether a change is heard.

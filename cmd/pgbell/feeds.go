@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -45,10 +46,10 @@ func feeds(ctx context.Context, c *cli.Command) error {
 		return nil
 	}
 	w := tabwriter.NewWriter(c.Root().Writer, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "TABLE\tSCOPES\tAUDIENCE\tCOLUMNS\tPAYLOAD\tDURABLE\tSTATE")
+	fmt.Fprintln(w, "TABLE\tSCOPES\tAUDIENCE\tCOLUMNS\tPAYLOAD\tDURABLE\tREGROUP\tSTATE")
 	for _, f := range all {
 		if len(f.Scopes) == 0 { // there are triggers of no feed
-			fmt.Fprintf(w, "%s\t\t\t\t\t\t%s\n", printable(f.Table), printable(f.State))
+			fmt.Fprintf(w, "%s\t\t\t\t\t\t\t%s\n", printable(f.Table), printable(f.State))
 			continue
 		}
 		durable := "yes"
@@ -57,7 +58,7 @@ func feeds(ctx context.Context, c *cli.Command) error {
 		}
 		fmt.Fprintln(w, strings.Join([]string{
 			printable(f.Table), listWords(f.Scopes, "", ""), listWords(f.Audience, "everyone", "nobody"), listWords(f.Columns, "any", "none"),
-			listWords(f.Payload, "none", "none"), durable, printable(f.State),
+			listWords(f.Payload, "none", "none"), durable, printable(cmp.Or(f.Regroup, "none")), printable(f.State),
 		}, "\t"))
 	}
 	return w.Flush()
@@ -84,8 +85,17 @@ type feedJSON struct {
 	Payload  []string `json:"payload"`
 	Durable  bool     `json:"durable"`
 	State    string   `json:"state"`
+	Regroup  *string  `json:"regroup"`
 }
 
 func feedToJSON(f triggers.Feed) feedJSON {
-	return feedJSON{f.Table, f.Scopes, f.Audience, f.Columns, f.Payload, !f.Volatile, f.State}
+	return feedJSON{f.Table, f.Scopes, f.Audience, f.Columns, f.Payload, !f.Volatile, f.State, textOrNil(f.Regroup)}
+}
+
+// textOrNil is nil for an empty text.
+func textOrNil(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
 }

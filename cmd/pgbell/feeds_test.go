@@ -53,9 +53,9 @@ func TestAttachFeedsDetach(t *testing.T) {
 		t.Errorf("feeds --json (-want +got):\n%s", diff)
 	}
 	want := "" +
-		"TABLE         SCOPES                       AUDIENCE        COLUMNS     PAYLOAD  DURABLE  STATE\n" +
-		"public.notes  note:{id},all                everyone        any         none     no       ok\n" +
-		"public.tasks  tasks, project:{project_id}  owner, members  title, a,b  title    yes      ok\n"
+		"TABLE         SCOPES                       AUDIENCE        COLUMNS     PAYLOAD  DURABLE  REGROUP  STATE\n" +
+		"public.notes  note:{id},all                everyone        any         none     no       none     ok\n" +
+		"public.tasks  tasks, project:{project_id}  owner, members  title, a,b  title    yes      none     ok\n"
 	if diff := cmp.Diff(want, mustRun(t, db, "feeds")); diff != "" {
 		t.Errorf("feeds (-want +got):\n%s", diff)
 	}

@@ -83,6 +83,9 @@ var (
 	subscriptions = describeMetric("subscriptions", "Subscriptions open now.")
 	subscribers   = describeMetric("subscribers", "Scopes subscribed to now, each counted once per subscription.")
 	scopes        = describeMetric("scopes", "Scopes with a subscriber now.")
+	grouped       = describeMetric("subscriptions_in_groups", "Subscriptions open now whose users are in a group.")
+	regroups      = describeMetric("regroups_total", "How often somebody's groups were said to be others: once for all that one reading of the journal says.")
+	groupsAsked   = describeMetric("groups_asked_total", "Questions that the function of --groups-sql was asked.")
 	streams       = describeMetric("streams_open", "Streams open now.")
 	streamsLimit  = describeMetric("streams_limit", "Streams that may be open.")
 	frames        = describeMetric("frames_written_total", "Events and resets written to streams.")
@@ -94,7 +97,7 @@ var (
 func (s stats) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		connected, connections, notifications, ignored, polling, readings, recordsRead, queueUsage, journalBytes, journalOldest, retention, feedsBy,
-		emitted, delivered, dropped, resets, subscriptions, subscribers, scopes, streams, streamsLimit, frames, cut, resumes, refused,
+		emitted, delivered, dropped, resets, subscriptions, subscribers, grouped, regroups, groupsAsked, scopes, streams, streamsLimit, frames, cut, resumes, refused,
 	} {
 		out <- d
 	}
@@ -141,6 +144,9 @@ func (s stats) Collect(out chan<- prometheus.Metric) {
 	counter(resets, s.history.resetTotal())
 	gauge(subscriptions, float64(b.Subscriptions))
 	gauge(subscribers, float64(b.Subscribers))
+	gauge(grouped, float64(b.Grouped))
+	counter(regroups, s.bus.Regroups())
+	counter(groupsAsked, h.Groups)
 	gauge(scopes, float64(b.Scopes))
 	gauge(streams, float64(h.Streams))
 	gauge(streamsLimit, float64(h.Limit))

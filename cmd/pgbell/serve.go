@@ -89,6 +89,9 @@ func serve(ctx context.Context, c *cli.Command) error {
 		return err
 	}
 	web.Authorize = authorization(c, authorizer, log)
+	if c.IsSet("groups-sql") {
+		web.Groups = authorizer.Groups
+	}
 	s := &server{
 		conf:       conf,
 		listener:   ln,

@@ -27,7 +27,7 @@ type server struct {
 	conf       *pgx.ConnConfig
 	listener   net.Listener                    // closed by run
 	web        sse.Config                      // but for what run sets: Replay, Ready, Hijack, Logger
-	authorizer *pgauth.Authorizer              // that web asks; nil if it doesn't. Closed by run
+	authorizer *pgauth.Authorizer              // that web asks, for permission or groups; nil if it doesn't. Closed by run
 	pages      http.Handler                    // answers what is not pgbell's own; nil for nothing
 	tls        *tls.Config                     // nil is plain HTTP
 	guard      func(http.Handler) http.Handler // decides who may ask; nil leaves it to authenticate

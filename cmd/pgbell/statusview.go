@@ -100,6 +100,7 @@ func (p *statusPage) view() statusView {
 		{"streams", "Streams", []fact{
 			{"Open", thousands(uint64(h.Streams)) + " of at most " + thousands(uint64(h.Limit)), grade(float64(h.Streams)/float64(h.Limit), streamsWarn, 1)},
 			{"Users", thousands(uint64(users)) + ", and " + plural(uint64(anonymous), "anonymous stream", "anonymous streams"), ""},
+			{"In groups", plural(uint64(b.Grouped), "stream", "streams"), ""},
 			{"Events emitted", thousands(b.Emitted), ""},
 			{"Frames written", thousands(h.Frames), ""},
 			{"Dropped for slow clients", thousands(b.Dropped), warnIf(lost > 0)},

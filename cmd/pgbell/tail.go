@@ -22,11 +22,11 @@ func tailCommand() *cli.Command {
 		Description: "One line per change of an attached table: time, op, table, key, scopes, and who may hear of it.\n" +
 			"Nothing is filtered by who is asking: the database's own rights have let you in. With --as it is what USER\n" +
 			"would hear, who subscribes to all scopes.",
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			listFlag("scope", "only changes in `SCOPE`, such as project:7 (repeat it for more)"),
 			stringFlag("as", "", "only what `USER` would hear, and as they would hear it"),
 			jsonFlag(),
-		},
+		}, asGroupsFlags()...),
 		Action: tail,
 	}
 }
@@ -36,10 +36,6 @@ func tail(ctx context.Context, c *cli.Command) error {
 		return err
 	}
 	p := printer{w: c.Root().Writer, json: c.Bool("json"), paint: newPainter(c.Root().Writer)}
-	if c.IsSet("as") {
-		user := c.String("as")
-		p.user = &user
-	}
 	for _, name := range c.StringSlice("scope") {
 		canonical := scope.Canonical(name)
 		if canonical == "" || len(canonical) > scope.MaxBytes {
@@ -47,6 +43,11 @@ func tail(ctx context.Context, c *cli.Command) error {
 		}
 		p.scopes = append(p.scopes, canonical)
 	}
+	source, err := asGroupsFromFlags(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer source.close()
 	// A mistake that waiting can't heal is an error now, not a warning later.
 	conn, err := connect(ctx, c)
 	if err != nil {
@@ -74,6 +75,13 @@ func tail(ctx context.Context, c *cli.Command) error {
 	// A gap has no record: the bus tells every subscriber, whatever the scope.
 	gaps := b.Subscribe([]string{"gaps"}, bus.Options{})
 	defer gaps.Close()
+	log := newLogger(c.Root().ErrWriter, slog.LevelInfo)
+	if c.IsSet("as") {
+		p.user = &tailUser{asGroups: source, ctx: ctx, bus: b, log: log}
+		if _, err := p.user.look(); err != nil {
+			return err
+		}
+	}
 	go func() {
 		for {
 			e, err := gaps.Next(ctx)
@@ -83,7 +91,7 @@ func tail(ctx context.Context, c *cli.Command) error {
 			p.gap(e)
 		}
 	}()
-	l, err := listener.New(conf, b, listener.Config{OnRecord: p.print, Logger: newLogger(c.Root().ErrWriter, slog.LevelInfo)})
+	l, err := listener.New(conf, b, listener.Config{OnRecord: p.print, Logger: log})
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pgbell/pgbell/bus"
 	"github.com/pgbell/pgbell/journal"
+	"github.com/pgbell/pgbell/sse"
 )
 
 // printer prints the records that touch one of scopes, or all if there are none.
@@ -20,8 +21,8 @@ type printer struct {
 	w      io.Writer
 	json   bool
 	paint  func(colour, string) string
-	scopes []string // canonical
-	user   *string  // nil: all that there is
+	scopes []string  // canonical
+	user   *tailUser // nil: all that there is
 	failed context.CancelCauseFunc
 
 	mu     sync.Mutex
@@ -32,7 +33,19 @@ type printer struct {
 // the rest off the screen for good.
 const maxWidth = 36
 
-func (p *printer) print(r journal.Record) { p.write(p.lines(r)) }
+func (p *printer) print(r journal.Record) {
+	if p.user != nil && p.user.stale() {
+		changed, err := p.user.look()
+		if err != nil {
+			p.failed(err)
+			return
+		}
+		if changed {
+			p.write([]tailLine{{At: time.Now(), Op: bus.OpReset, Reason: sse.ReasonGroups}})
+		}
+	}
+	p.write(p.lines(r))
+}
 
 // gap prints that continuity can't be proved, for any scope.
 func (p *printer) gap(e bus.ChangeEvent) {
@@ -122,7 +135,7 @@ func (p *printer) heard(line tailLine, r journal.Record, c journal.Change) []tai
 	r.Changes = []journal.Change{c}
 	var lines []tailLine
 	for _, e := range r.Events() {
-		if !e.Audience.Allows(*p.user) || !p.wants([]string{e.Scope}, nil) {
+		if !p.user.sees(e.Audience) || !p.wants([]string{e.Scope}, nil) {
 			continue
 		}
 		i := slices.IndexFunc(lines, func(l tailLine) bool { return l.Moved == e.Moved })
@@ -211,12 +224,15 @@ func moved(from, to string) string {
 }
 
 func whom(a bus.Audience) string {
-	switch users := a.Users(); {
+	switch {
 	case a.Everyone():
 		return "everyone"
-	case len(users) == 0:
+	case a.Nobody():
 		return "nobody"
-	default:
-		return strings.Join(users, ", ")
 	}
+	words := a.Users()
+	for _, group := range a.Groups() {
+		words = append(words, "group "+group)
+	}
+	return strings.Join(words, ", ")
 }

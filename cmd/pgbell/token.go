@@ -25,6 +25,7 @@ func tokenCommand() *cli.Command {
 		Flags: []cli.Flag{
 			stringFlag("user", "", "who is asking: the `USER` id (sub)"),
 			listFlag("scope", "allow this `SCOPE`, with a trailing * all that begin so (repeat it)"),
+			listFlag("group", "say that the user is in this `GROUP`, such as team:7 (repeat it)"),
 			durationFlag("ttl", time.Hour, "valid for this time; the streams opened with it end then"),
 			secretFlag(),
 			stringFlag("jwt-private-key-file", "", "the private key in this PEM `FILE` signs the token (RS256, ES256, ES384, ES512, EdDSA)"),
@@ -41,6 +42,7 @@ type tokenInfo struct {
 	Token    string    `json:"token"`
 	User     string    `json:"user"`
 	Scopes   []string  `json:"scopes,omitempty"`
+	Groups   []string  `json:"groups,omitempty"`
 	Expires  time.Time `json:"expires"`
 	Issuer   string    `json:"issuer,omitempty"`
 	Audience string    `json:"audience,omitempty"`
@@ -67,13 +69,14 @@ func token(_ context.Context, c *cli.Command) error {
 	info := tokenInfo{
 		User:   user,
 		Scopes: c.StringSlice("scope"),
+		Groups: c.StringSlice("group"),
 		// In whole seconds, as in the token, and not less than asked for.
 		Expires:  time.Now().Add(ttl + time.Second - 1).Truncate(time.Second).UTC(),
 		Issuer:   c.String("jwt-issuer"),
 		Audience: c.String("jwt-audience"),
 	}
 	info.Token, err = signer.Sign(jwtauth.Claims{
-		UserID: user, Scopes: info.Scopes, Expires: info.Expires, Issuer: info.Issuer, Audience: info.Audience,
+		UserID: user, Scopes: info.Scopes, Groups: info.Groups, Expires: info.Expires, Issuer: info.Issuer, Audience: info.Audience,
 	})
 	if err != nil {
 		return err

@@ -17,6 +17,16 @@ type Group struct{ t Template }
 // the name of a column of users.
 func IsGroup(element string) bool { return strings.ContainsAny(element, "{}") }
 
+// OwnerColumns returns the columns that an element of an audience names: one of users, or
+// those in a template of groups; none if that can't be read.
+func OwnerColumns(element string) []string {
+	if !IsGroup(element) {
+		return []string{element}
+	}
+	g, _ := ParseGroup(element)
+	return g.Columns()
+}
+
 // ParseGroup reads a template of groups such as `team:{team_id}`. It refuses one with
 // nothing between two columns, since one group could have the name of another.
 func ParseGroup(s string) (Group, error) {

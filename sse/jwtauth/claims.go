@@ -40,13 +40,30 @@ func (a *authenticator) readClaims(payload []byte, now time.Time) (sse.Identity,
 	if err != nil || user == "" || strings.ContainsRune(user, utf8.RuneError) {
 		return sse.Identity{}, errors.New("the token's sub is not a user id: a string that is not empty")
 	}
-	var scopes []string
-	if raw, ok := claims["scopes"]; ok {
-		if scopes, err = readStrings(raw); err != nil {
-			return sse.Identity{}, errors.New("the token's scopes is not a list of strings")
+	id := sse.Identity{UserID: user, Expires: expires}
+	if id.Scopes, err = readList(claims, "scopes"); err == nil && !a.cfg.NoGroups {
+		id.Groups, err = readList(claims, a.cfg.GroupsClaim)
+		if strings.ContainsRune(strings.Join(id.Groups, ""), utf8.RuneError) { // as with sub
+			err = errors.New("the token's " + a.cfg.GroupsClaim + " has half a character")
 		}
 	}
-	return sse.Identity{UserID: user, Expires: expires, Scopes: scopes}, nil
+	if err != nil {
+		return sse.Identity{}, err
+	}
+	return id, nil
+}
+
+// readList reads a claim that is a list of strings; nil if there is no such claim.
+func readList(claims map[string]json.RawMessage, name string) ([]string, error) {
+	raw, ok := claims[name]
+	if !ok {
+		return nil, nil
+	}
+	list, err := readStrings(raw)
+	if err != nil {
+		return nil, errors.New("the token's " + name + " is not a list of strings")
+	}
+	return list, nil
 }
 
 // readTimes reads exp, nbf and iat, and returns the first.

@@ -57,6 +57,14 @@ func TestClaimsAreChecked(t *testing.T) {
 			{"scopes has a number", good + `,"scopes":["a",1]`, "scopes"},
 			{"scopes has null", good + `,"scopes":["a",null]`, "scopes"},
 			{"scopes has a list", good + `,"scopes":[["*"]]`, "scopes"},
+			{"groups", good + `,"groups":["team:7","b"]`, ""},
+			{"groups is text", good + `,"groups":"team:7"`, "groups is not a list of strings"},
+			{"groups is null", good + `,"groups":null`, "groups is not a list of strings"},
+			{"groups is an object", good + `,"groups":{"team:7":true}`, "groups is not a list of strings"},
+			{"groups has a number", good + `,"groups":["team:7",7]`, "groups is not a list of strings"},
+			{"groups has null", good + `,"groups":[null]`, "groups is not a list of strings"},
+			{"half a character in groups", good + `,"groups":["team:\ud800"]`, "groups has half a character"},
+			{"groups twice", good + `,"groups":["team:7"],"groups":["team:8"]`, "twice"},
 			{"scopes twice", good + `,"scopes":["a"],"scopes":["*"]`, "twice"},
 		} {
 			token := hs256(plain, "{"+test.payload+"}")
@@ -80,6 +88,33 @@ func TestClaimsBecomeTheIdentity(t *testing.T) {
 	want := sse.Identity{UserID: "älice", Expires: exp.Add(time.Second / 4), Scopes: []string{"project:7", "task:*"}}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v, %s", err, diff)
+	}
+}
+
+func TestGroupsAreTheClaimThatIsConfigured(t *testing.T) {
+	token := hs256(plain, fmt.Sprintf(`{"sub":"alice","exp":%d,"groups":["team:7"],"roles":["admin","team:8"],"Groups":["x"]}`, time.Now().Add(time.Hour).Unix()))
+	odd := hs256(plain, fmt.Sprintf(`{"sub":"alice","exp":%d,"groups":"team:7"}`, time.Now().Add(time.Hour).Unix()))
+	for _, test := range []struct {
+		cfg   Config
+		token string
+		want  []string
+	}{
+		{Config{}, token, []string{"team:7"}},
+		{Config{GroupsClaim: "groups"}, token, []string{"team:7"}},
+		{Config{GroupsClaim: "roles"}, token, []string{"admin", "team:8"}},
+		{Config{GroupsClaim: "none"}, token, nil},
+		{Config{GroupsClaim: "roles"}, odd, nil},
+		{Config{NoGroups: true}, token, nil},
+		{Config{NoGroups: true}, odd, nil},
+	} {
+		test.cfg.SecretFile = write(t, secret)
+		id, err := ask(newAuth(t, test.cfg), test.token)
+		if diff := cmp.Diff(test.want, id.Groups); err != nil || id.UserID != "alice" || diff != "" {
+			t.Errorf("claim %q: %v, %+v: %s", test.cfg.GroupsClaim, err, id, diff)
+		}
+	}
+	if id, err := ask(newAuth(t, Config{SecretFile: write(t, secret), GroupsClaim: "sub"}), token); err == nil || !strings.Contains(err.Error(), "sub is not a list") {
+		t.Errorf("a claim of another shape: got %+v, %v", id, err)
 	}
 }
 

@@ -24,6 +24,9 @@ type Config struct {
 	Issuer   string // "" believes any
 	Audience string // "" believes any
 
+	GroupsClaim string // the claim that lists the user's groups; "" means groups
+	NoGroups    bool   // don't look at it: something else says who is in which group
+
 	Cookie     string // its name; "" means pgbell_token
 	QueryParam bool   // also read the parameter "token"; an address is logged and kept by many
 
@@ -51,6 +54,9 @@ type authenticator struct {
 func New(cfg Config) (sse.AuthenticateFunc, error) {
 	if cfg.Cookie == "" {
 		cfg.Cookie = "pgbell_token"
+	}
+	if cfg.GroupsClaim == "" {
+		cfg.GroupsClaim = "groups"
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)

@@ -20,6 +20,7 @@ import (
 type Claims struct {
 	UserID   string
 	Scopes   []string  // none leaves the claim out
+	Groups   []string  // none leaves the claim out, which is called groups
 	Expires  time.Time // in whole seconds
 	Issuer   string    // "" leaves the claim out
 	Audience string    // "" leaves the claim out
@@ -106,7 +107,7 @@ func (s *Signer) Sign(c Claims) (string, error) {
 	switch {
 	case c.UserID == "":
 		return "", errors.New("a token needs a user id")
-	case !utf8.ValidString(c.UserID + strings.Join(c.Scopes, "") + c.Issuer + c.Audience):
+	case !utf8.ValidString(c.UserID + strings.Join(c.Scopes, "") + strings.Join(c.Groups, "") + c.Issuer + c.Audience):
 		return "", errors.New("a token is in UTF-8")
 	case c.Expires.Unix() <= now.Unix():
 		return "", errors.New("a token must expire, and not before it is used")
@@ -114,6 +115,9 @@ func (s *Signer) Sign(c Claims) (string, error) {
 	claims := map[string]any{"sub": c.UserID, "iat": now.Unix(), "exp": c.Expires.Unix()}
 	if len(c.Scopes) > 0 {
 		claims["scopes"] = c.Scopes
+	}
+	if len(c.Groups) > 0 {
+		claims["groups"] = c.Groups
 	}
 	if c.Issuer != "" {
 		claims["iss"] = c.Issuer
@@ -134,7 +138,7 @@ func (s *Signer) Sign(c Claims) (string, error) {
 		return "", fmt.Errorf("sign: %w", err)
 	}
 	if len(token) > maxToken {
-		return "", fmt.Errorf("the token would be %d bytes long, more than the %d that are read: name fewer scopes", len(token), maxToken)
+		return "", fmt.Errorf("the token would be %d bytes long, more than the %d that are read: name fewer scopes and groups", len(token), maxToken)
 	}
 	return string(token), nil
 }

@@ -15,10 +15,10 @@ import (
 
 func TestSignedTokenIsBelieved(t *testing.T) {
 	claims := Claims{
-		UserID: "älice <&>", Scopes: []string{"project:7", "task:*"},
+		UserID: "älice <&>", Scopes: []string{"project:7", "task:*"}, Groups: []string{"team:7", "<admin>"},
 		Expires: time.Now().Add(time.Hour).Truncate(time.Second), Issuer: "https://issuer.example", Audience: "pgbell",
 	}
-	want := sse.Identity{UserID: claims.UserID, Scopes: claims.Scopes, Expires: claims.Expires}
+	want := sse.Identity{UserID: claims.UserID, Scopes: claims.Scopes, Groups: claims.Groups, Expires: claims.Expires}
 	sec1, err := x509.MarshalECPrivateKey(keys()["P-256"].(*ecdsa.PrivateKey))
 	sec1PEM := pemOf("EC PRIVATE KEY", sec1, err)
 	for _, test := range []struct{ name, private, public string }{
@@ -96,6 +96,8 @@ func TestTokenThatWouldBeRefusedIsNotMade(t *testing.T) {
 		"expired":         {UserID: "alice", Expires: time.Now()},
 		"user in Latin 1": {UserID: "\xe4lice", Expires: later},
 		"scope of bytes":  {UserID: "alice", Expires: later, Scopes: []string{"\xe4"}},
+		"group of bytes":  {UserID: "alice", Expires: later, Groups: []string{"\xe4"}},
+		"too many groups": {UserID: "alice", Expires: later, Groups: []string{strings.Repeat("x", 7000)}},
 		"too many scopes": {UserID: "alice", Expires: later, Scopes: []string{strings.Repeat("x", 7000)}},
 	} {
 		if token, err := s.Sign(claims); err == nil {
