@@ -52,7 +52,7 @@ type Bus struct {
 	teams         index[string, *team]
 	registrations int
 
-	regroups atomic.Uint64 // counts calls of Regroup and RegroupAll
+	regroups atomic.Uint64 // counts calls of Regroup, RegroupAll and SetStale
 }
 
 // scope is what the bus knows of a scope while it has subscribers.
