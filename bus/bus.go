@@ -53,7 +53,7 @@ type Bus struct {
 	registrations int
 	grouped       int // subscriptions that are in a team
 
-	regroups atomic.Uint64 // counts calls of Regroup and RegroupAll
+	regroups atomic.Uint64 // counts calls of Regroup, RegroupAll and SetStale
 }
 
 // scope is what the bus knows of a scope while it has subscribers.

@@ -129,63 +129,6 @@ func (s *Subscription) isIn(group string) bool {
 	return in
 }
 
-// Regroup says that the groups of users may be others: a change to them was committed.
-// Their subscriptions are stale before it returns. Whoever emits, calls it before what
-// was committed later. It wakes the readers.
-func (b *Bus) Regroup(users ...string) {
-	n := b.regroups.Add(1)
-	for _, u := range users {
-		b.mu.Lock()
-		var of []slot
-		if g := b.users.m[u]; g != nil {
-			of = g.lend()
-		}
-		b.mu.Unlock()
-		staleSince(of, n)
-	}
-}
-
-// RegroupAll is Regroup for all users.
-func (b *Bus) RegroupAll() {
-	n := b.regroups.Add(1)
-	b.mu.Lock()
-	all := b.all.lend()
-	b.mu.Unlock()
-	staleSince(all, n)
-}
-
-func staleSince(of []slot, n uint64) {
-	for _, sl := range of {
-		if s := sl.sub; s.userID() != "" {
-			s.staleSince(n)
-			s.signal()
-		}
-	}
-}
-
-func (s *Subscription) staleSince(n uint64) {
-	for {
-		before := s.stale.Load()
-		if before >= n || s.stale.CompareAndSwap(before, n) {
-			return
-		}
-	}
-}
-
-// SetStale makes the groups of this one subscription stale, for a reader that is about to
-// show what it may know of before the bus does.
-func (s *Subscription) SetStale() { s.staleSince(s.bus.regroups.Add(1)) }
-
-// Regroups counts the calls of Regroup and RegroupAll: a question who is in which group
-// that begins when it returns n knows of the first n of them.
-func (b *Bus) Regroups() uint64 { return b.regroups.Load() }
-
-// Stale returns up to which call of Regroup or RegroupAll the groups of the user must be
-// known, to be compared with what [Bus.Regroups] returned before they were asked for. It
-// is as many as there were when the subscription began, or later ones that concern the
-// user. An event that was taken before Stale returned n is not newer than call n+1.
-func (s *Subscription) Stale() uint64 { return s.stale.Load() }
-
 // emitToGroups delivers e to the subscriptions of its scope whose users the audience
 // names or whose groups it does.
 func (b *Bus) emitToGroups(e ChangeEvent) {

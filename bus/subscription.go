@@ -30,6 +30,8 @@ type Subscription struct {
 	teams atomic.Pointer[[]*team] // the user's, by name; written under the bus's mu, the slice never again
 	stale atomic.Uint64           // see Stale
 
+	regrouped atomic.Uint64 // see Regrouped
+
 	closed atomic.Bool // set under mu, so that it holds still there
 
 	mu    sync.Mutex

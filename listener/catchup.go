@@ -48,7 +48,7 @@ func (s *session) catchUp(ctx context.Context) error {
 			// Nothing is served from memory meanwhile: it would leave out what is emitted.
 			s.tail.Start(s.cursor, 0)
 			stream = true
-			s.bus.RegroupAll() // who else is concerned comes after what may have been committed later
+			s.bus.SetStale() // who else is concerned comes after what may have been committed later
 			for _, r := range batch {
 				doubt.add(r)
 			}
@@ -78,6 +78,7 @@ func (s *session) catchUp(ctx context.Context) error {
 	}
 	if stream {
 		s.emit(doubt.resets()...)
+		groups.tell(s.bus)
 		s.tail.Start(end, 0)
 	}
 	batch = s.reader.InOrder(batch)
@@ -132,7 +133,7 @@ func (s *session) fill(ctx context.Context) (end journal.Cursor, disconnects []j
 		return end, nil, because(ctx, "read the journal", err)
 	}
 	s.tail.Start(from, shed)
-	s.bus.RegroupAll() // who is concerned of those that wait, or stayed
+	s.bus.SetStale() // who is concerned of those that wait, or stayed
 	s.tail.Add(s.reader.InOrder(recent), end, floor)
 	return end, disconnects, nil
 }

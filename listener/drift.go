@@ -48,7 +48,7 @@ func (s *session) look(ctx context.Context, remind bool) error {
 		return because(ctx, "read the feeds' state", err)
 	}
 	if regroup {
-		s.bus.RegroupAll()
+		s.bus.SetStale()
 	}
 	for table, templates := range feeds {
 		s.reset(table, templates, "definition changed")

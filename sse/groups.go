@@ -117,18 +117,20 @@ func (s *stream) asksGroups() bool { return s.h.cfg.Groups != nil && s.req.id.Us
 // than the regrouping that shows here.
 func (s *stream) stale() bool { return s.asksGroups() && s.groupsAsked < s.sub.Stale() }
 
-// regroup has the stream go on with the groups of now. Where they are others, all that is
-// queued or waits for a burst is looked at anew or told by resets: see takeResets.
+// regroup has the stream go on with the groups of now. Where the user was regrouped, all
+// that is queued or waits for a burst is looked at anew or told by resets: see takeResets.
 func (s *stream) regroup(groups []string, asked uint64) {
 	s.groupsAsked = asked
-	if s.sub.InGroups(groups) {
-		return
+	told := s.sub.Regrouped()
+	s.regrouped = s.regrouped || told > s.groupsTold
+	s.groupsTold = told
+	if !s.sub.InGroups(groups) {
+		s.sub.SetGroups(groups)
+		s.regrouped = true
 	}
-	s.sub.SetGroups(groups)
-	s.regrouped = true
 }
 
-// takeResets adds to b a reset for each scope if the groups have changed, under the id that
+// takeResets adds to b a reset for each scope if the user was regrouped, under the id that
 // the client has: what it covers, the client may not know.
 func (s *stream) takeResets(b *frames) {
 	if !s.regrouped {

@@ -57,7 +57,8 @@ type stream struct {
 	unsentEvents int  // frames that end in it
 
 	groupsAsked uint64 // the bus's Regroups when the user's groups were last asked for
-	regrouped   bool   // they have changed since: resets are due
+	groupsTold  uint64 // the regrouping that the last resets told
+	regrouped   bool   // there was one since: resets are due
 
 	lastID string // the client's last id once burst is written; "" if the stream gave it none
 	burst  *burst // nil if the client did not ask for any
