@@ -65,11 +65,12 @@ func (s *Subscription) SetStale() { raise(&s.stale, s.bus.regroups.Add(1)) }
 // and not yet told.
 func (s *Subscription) Regrouped() uint64 { return s.regrouped.Load() }
 
-// Regroups counts the calls of Regroup, RegroupAll and SetStale: a question who is in which group
-// that begins when it returns n knows of the first n of them.
+// Regroups counts the calls of Regroup, RegroupAll and SetStale: a question who is in which
+// group that begins when it returns n knows of the first n of them.
 func (b *Bus) Regroups() uint64 { return b.regroups.Load() }
 
-// Stale returns up to which of these calls the groups of the user must be known, to be compared with what [Bus.Regroups] returned before they were asked for. It
-// is as many as there were when the subscription began, or later ones that concern the
-// user. An event that was taken before Stale returned n is not newer than call n+1.
+// Stale returns up to which of these calls the groups of the user must be known, to be
+// compared with what [Bus.Regroups] returned before they were asked for. It is as many as
+// there were when the subscription began, or later ones that concern the user. An event
+// that was taken before Stale returned n is not newer than call n+1.
 func (s *Subscription) Stale() uint64 { return s.stale.Load() }
