@@ -511,14 +511,14 @@ func TestExplainOnlyReads(t *testing.T) {
 // Which groups a row names, and why none, is what its audience is made of.
 func TestExplanationNamesGroups(t *testing.T) {
 	db := connect(t, pgtest.Migrated.Database(t))
-	exec(t, db, `create table cards (id int primary key, team int, area text, teams int[], owner text)`)
+	exec(t, db, `create table cards (id int primary key, team int, area text, teams int[], owner text, note text)`)
 	f := triggers.Feed{Table: "cards", Scopes: []string{"cards"}, Audience: []string{"owner", "team:{team}", "{area}/{team}", "any:{teams}", "{area}"}}
 	if err := triggers.Attach(t.Context(), db, f); err != nil {
 		t.Fatal(err)
 	}
 	const taken = "no group may have the name"
 	for i, test := range []struct {
-		row    string // without the id
+		row    string // without the id and the note
 		groups [][]string
 		why    []string // parts
 	}{
@@ -531,6 +531,9 @@ func TestExplanationNamesGroups(t *testing.T) {
 	} {
 		exec(t, db, fmt.Sprintf(`insert into cards values (%d, %s)`, i, test.row))
 		x := explain(t, db, "cards", fmt.Sprint(i))
+		if x.Changed != "note" { // the others say who hears
+			t.Errorf("the example is an update of %s", x.Changed)
+		}
 		var groups, users []string
 		for n, o := range x.Owners {
 			if o.Column != f.Audience[n] || !cmp.Equal(o.Groups, test.groups[n]) || !strings.Contains(o.Why, test.why[n]) || (o.Why == "") != (test.why[n] == "") {

@@ -195,49 +195,6 @@ func (x *explainer) rowOwner(column string) (RowOwner, error) {
 	return o, nil
 }
 
-// rowGroups says which groups a template names, or why there is none.
-func (x *explainer) rowGroups(template string) (RowOwner, error) {
-	o := RowOwner{Column: template}
-	group, err := scope.ParseGroup(template)
-	if err != nil {
-		return o, err
-	}
-	values := make([]string, len(group.Columns()))
-	array, elements := -1, []string{""} // which of the columns is one
-	for i, column := range group.Columns() {
-		v, all, why, err := x.ids(column)
-		switch {
-		case err != nil || why != "":
-		case v.null:
-			why = column + " is NULL"
-		case v.kind == "list" && len(all) == 0:
-			why = column + " is empty"
-		case len(all) == 0:
-			why = column + " is longer than 1024 bytes"
-		case v.kind == "list":
-			array, elements = i, all
-		default:
-			values[i] = all[0]
-		}
-		if err != nil || why != "" {
-			o.Why = why
-			return o, err
-		}
-	}
-	for _, element := range elements {
-		if array >= 0 {
-			values[array] = element
-		}
-		if name, ok := group.Make(values); ok {
-			o.Groups = append(o.Groups, name)
-		}
-	}
-	if len(o.Groups) == 0 {
-		o.Why = "no group may have the name that it would have: it is longer than 1024 bytes, begins with a colon, or could be made of other values"
-	}
-	return o, nil
-}
-
 // ids returns the field of a column that holds ids, and them, or why they are not looked at.
 func (x *explainer) ids(column string) (v value, all []string, why string, err error) {
 	if v, err = x.value(column, "list"); err != nil {

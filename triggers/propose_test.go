@@ -117,7 +117,7 @@ func TestProposalOffersGroups(t *testing.T) {
 		create table app.members (team_id int references app.teams, usr int references users, role text, primary key (usr, team_id));
 		create table club_members (id int primary key, club_id int references clubs, member_id text, invited_by int references users, unique (club_id, member_id));
 		create table guests (club_id int references clubs, guest int references users, unique (club_id, guest));
-		create table visits (room_id int references rooms, user_id int references users, at timestamptz);
+		create table visits (room_id int references rooms, user_id int references users, at timestamptz); create index on visits (room_id, user_id);
 		create table keys (room_id int references rooms, lock text, primary key (room_id, lock));
 		create table doors (room_id int references rooms, to_room int references rooms, user_id int references users, unique (room_id, user_id));
 		create table holders (room_id int references rooms, user_id int references users); create unique index on holders (room_id, user_id) where room_id > 7;

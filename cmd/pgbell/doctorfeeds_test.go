@@ -62,6 +62,8 @@ func TestDoctorsRemediesMendFeeds(t *testing.T) {
 			"feed public.tasks", note, "no index begins with p: a page of p:{p} that fetches again reads the whole table", `create index concurrently on public.tasks ("p");`, ""},
 		{"an index on an owner is missing", tasks + attach + `insert into tasks select i, i, 'x', repeat('x', 100) from generate_series(1, 1000) i; create index on tasks (p, owner); create index on tasks (owner) where p > 1`,
 			"feed public.tasks", note, "no index begins with owner: a page of one user's rows", `create index concurrently on public.tasks ("owner");`, ""},
+		{"an index on a group's column is missing", tasks + `select pgbell.attach('tasks', array['tasks'], array['team:{p}']); insert into tasks select i, i, 'x', repeat('x', 100) from generate_series(1, 1000) i`,
+			"feed public.tasks", note, "no index begins with p: a page of one group's rows", `create index concurrently on public.tasks ("p");`, ""},
 		{"an index on two columns is missing, of a partitioned table", `create table tasks (id int primary key, a int, b int, owner text[]) partition by range (id); create table tasks_1 partition of tasks default;
 			insert into tasks select i, i, i from generate_series(1, 5000) i; create index on tasks (a); select pgbell.attach('tasks', array['t:{b}:{a}', '{{x}}', 'a:{a}'], array['owner'])`,
 			"feed public.tasks", note, "no index begins with a, b: a page of t:{b}:{a}", `create index on public.tasks ("a", "b");`, ""},

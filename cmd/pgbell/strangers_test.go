@@ -77,7 +77,11 @@ func TestNoStrangersCodeIsRun(t *testing.T) {
 		grant create on schema public to public; create schema app;
 		create table app.tasks (id int primary key, name varchar(40), owner text, project int);
 		insert into app.tasks select g, 'n' || g, 'ann', g % 3 from generate_series(1, 2000) g;
-		create function app.may(user_id text, scope text) returns boolean language sql as 'select true'`)
+		create function app.may(user_id text, scope text) returns boolean language sql as 'select true';
+		create table app.teams (id int primary key); insert into app.teams values (7);
+		create table app.members (team_id int references app.teams, user_id text, primary key (team_id, user_id));
+		create table app.cards (id int primary key, team_id int references app.teams, owner text); insert into app.cards values (1, 7);
+		create function app.groups_of(user_id text) returns text[] language sql as $$ select array['team:7'] $$`)
 	makeTwins(t, as(t, twinned, "mallory", "x"))
 	for name, path := range map[string]string{"the usual path": "", "his schema first": "public, pg_catalog"} {
 		t.Run(name, func(t *testing.T) {
@@ -116,6 +120,11 @@ func TestNoStrangersCodeIsRun(t *testing.T) {
 			run(0, "feeds")
 			run(0, "explain", "app.tasks", "1", "--as", "ann")
 			run(0, "explain", "app.tasks", `{"name":"n7"}`)
+			run(2, "attach", "app.cards")
+			run(0, "attach", "app.cards", "--scope", "cards", "--audience", "owner,team:{team_id}")
+			run(0, "attach", "app.members", "--scope", "members", "--audience", "user_id", "--regroup", "user_id")
+			run(0, "explain", "app.cards", "1", "--as", "ann", "--groups-sql", "app.groups_of")
+			run(0, "doctor", "--groups-sql", "app.groups_of")
 			run(0, "doctor")
 			run(0, "attach", "--generate-shell-completion")
 			run(0, "detach", "--generate-shell-completion")
@@ -123,13 +132,14 @@ func TestNoStrangersCodeIsRun(t *testing.T) {
 			exec1(t, super, `select pgbell.grant_listener('twins_listener'); grant usage on schema app to twins_listener`)
 			listener := as(t, usual, "twins_listener", "x")
 			run(0, "doctor")
-			p := begin(t, listener, "tail")
+			p := begin(t, listener, "tail", "--as", "ann", "--groups-sql", "app.groups_of")
 			p.waitLog(t, "listening")
+			exec1(t, super, `insert into app.members values (7, 'ann')`)
 			exec1(t, super, `update app.tasks set project = 7 where id = 1`)
 			p.line(t)
 			p.end(t, syscall.SIGTERM)
 			quiet("tail")
-			p, server := beginServe(t, listener, "--auth", "header", "--authorize-sql", "app.may", "--drain", "0s")
+			p, server := beginServe(t, listener, "--auth", "header", "--authorize-sql", "app.may", "--groups-sql", "app.groups_of", "--drain", "0s")
 			ann := open(t, server, "ann", "tasks")
 			exec1(t, super, `update app.tasks set name = 'x' where id = 2`)
 			if event, data := ann.next(); event != "tasks" || !strings.Contains(data, `"name":"x"`) {

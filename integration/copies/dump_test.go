@@ -36,6 +36,9 @@ func TestDumpIsSilentUntilItIsMigrated(t *testing.T) {
 			}
 			d.migrate()
 			d.allOK("big", "notes", "parts", "posts")
+			if got := d.ask("select concat_ws(' ', audience, payload, regroup) from pgbell.feeds where table_name = 'public.notes'"); got != "{owner,team:{body}} {body} owner" && got != `{owner,"team:{body}"} {body} owner` {
+				t.Errorf("notes is attached with %s", got)
+			}
 			if served == "at the end" {
 				d.serve()
 			} else {

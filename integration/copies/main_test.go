@@ -51,7 +51,7 @@ insert into parts values (1, 'x')`
 
 const attach = `
 select pgbell.attach('posts', array['posts', 'post:{id}']), pgbell.attach('big', array['big']),
-	pgbell.attach('notes', array['notes'], audience => array['owner'], payload => array['body']),
+	pgbell.attach('notes', array['notes'], audience => array['owner', 'team:{body}'], payload => array['body'], regroup => 'owner'),
 	pgbell.attach('parts', array['parts']);`
 
 var original = pgtest.Template{Make: func(ctx context.Context, url string) error {
