@@ -76,11 +76,12 @@ end $$;
 drop view pgbell.feeds;
 
 -- Those that applications call are replaced later: what depends on them stays, and who may call them.
+-- Not so attach, which takes another argument now: one of its name would stand beside it.
 do $$
 begin
     execute (
         select 'drop function ' || string_agg(p.oid::regprocedure::text, ', ') from pg_proc p
-        where p.pronamespace = 'pgbell'::regnamespace and p.proname not in ('cursor', 'publish', 'disconnect', 'attach', 'detach'));
+        where p.pronamespace = 'pgbell'::regnamespace and p.proname not in ('cursor', 'publish', 'disconnect', 'detach'));
 end $$;
 drop type pgbell.missing, pgbell.column_sql;
 drop table pgbell.feed, pgbell.detached, pgbell.journal_0, pgbell.journal_1, pgbell.journal, pgbell.journal_state, pgbell.incarnation, pgbell.waiting;
