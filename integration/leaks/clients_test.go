@@ -31,7 +31,7 @@ func (m *machine) arrive(t *rapid.T, user string) {
 		}
 	}
 	m.clients = append(m.clients, c)
-	c.server = rapid.IntRange(0, 1).Draw(t, "server")
+	c.server = rapid.IntRange(0, len(m.servers)-1).Draw(t, "server")
 	from, upto := since{}, len(m.history)
 	if i := rapid.IntRange(-1, len(m.cursors)-1).Draw(t, "cursor"); i >= 0 {
 		from, upto = since{param: m.cursors[i].text}, m.cursors[i].at
@@ -87,7 +87,7 @@ func (m *machine) Return(t *rapid.T) {
 		c.pending = nil // where the other's connection stood, its own did not
 	}
 	c.learn(0)
-	c.server = rapid.IntRange(0, 1).Draw(t, "server")
+	c.server = rapid.IntRange(0, len(m.servers)-1).Draw(t, "server")
 	from := since{header: id}
 	if rapid.Bool().Draw(t, "by the query") {
 		from = since{param: id}

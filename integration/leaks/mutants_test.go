@@ -48,6 +48,9 @@ func hunt(t *testing.T, db *database, mutant mutant, settled bool) (found string
 	t.Helper()
 	rapid.Check(t, func(t *rapid.T) {
 		for found == "" && steps < most {
+			if mutant.seams.servers = 2; settled {
+				mutant.seams.servers = 1
+			}
 			m := newMachine(t, db, 0, mutant.seams)
 			m.settled = settled
 			actions := m.common()

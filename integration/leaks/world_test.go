@@ -18,6 +18,7 @@ import (
 // seams are the places where a mutant's part can be set in. The zero value sets in
 // none.
 type seams struct {
+	servers      int                                // how many there are; 0 is one
 	record       func(b *bus.Bus, r journal.Record) // sees what is to be emitted, and may alter its changes
 	replay       func(sse.ReplayFunc) sse.ReplayFunc
 	authenticate func(sse.AuthenticateFunc) sse.AuthenticateFunc
@@ -28,7 +29,7 @@ type seams struct {
 	trigger      func(table, function string) string // each of a feed, after it was attached
 }
 
-// world is a database with its feeds, two servers as cmd/pgbell wires them, clients, and
+// world is a database with its feeds, servers as cmd/pgbell wires them, clients, and
 // the history that tells what they are due.
 type world struct {
 	t       rapid.TB
@@ -43,7 +44,7 @@ type world struct {
 	history []*change
 	clients []*client
 
-	servers    [2]*server
+	servers    []*server
 	fast, slow *http.Client
 	closed     bool
 	wake       chan struct{}
@@ -87,8 +88,8 @@ func newWorld(t rapid.TB, db *database, queue int, seams seams) *world {
 	w.exec("truncate fence, pgbell.journal") // else each world takes longer to start
 	w.history = nil                          // nobody listened
 	w.fast, w.slow = &http.Client{Transport: new(http.Transport)}, &http.Client{Transport: slowly()}
-	for i := range w.servers {
-		w.servers[i] = w.start()
+	for range max(1, w.seams.servers) {
+		w.servers = append(w.servers, w.start())
 	}
 	return w
 }
