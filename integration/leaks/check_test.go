@@ -3,6 +3,8 @@ package leaks
 import (
 	"slices"
 	"strings"
+
+	"github.com/pgbell/pgbell/sse"
 )
 
 // check holds what c received since the last time against what was due. The
@@ -41,6 +43,9 @@ func (c *client) frame(f frame) int {
 		if d.tellsOfRow() || d.Reason == "" {
 			c.w.fault("RESET: %s: a reset tells of a row, or not why: %s", c.name, f.data)
 		}
+		if d.Reason == sse.ReasonGroups && !c.touched {
+			c.w.fault("RESET: %s (user %q): nobody changed its groups: %s", c.name, c.user, f.data)
+		}
 		c.reset(f.name, d.Reason)
 		return 0
 	}
@@ -48,7 +53,7 @@ func (c *client) frame(f frame) int {
 		return 0
 	}
 	w := want{f.name, d.shape()}
-	if i := slices.Index(c.pending, w); i >= 0 {
+	if i := slices.IndexFunc(c.pending, func(o owed) bool { return o.want == w }); i >= 0 {
 		c.pending = slices.Delete(c.pending, i, i+1)
 		return 1
 	}
@@ -60,15 +65,22 @@ func (c *client) frame(f frame) int {
 }
 
 // reset takes what was due at scope for told. The reset of a TRUNCATE tells only what
-// came before it, but where a queue is short it may stand for any.
+// came before it, but where a queue is short it may stand for any. That groups changed,
+// only a reset tells that says so.
 func (c *client) reset(scope, reason string) {
-	upto := len(c.pending)
+	upto := len(c.w.history)
 	if reason == "truncate" && c.w.queue == 0 {
-		at := slices.IndexFunc(c.pending, func(w want) bool { return w.scope == scope && w.shape.op == anyReset })
-		upto = at + 1 // none if it is not due: it came again
+		upto = -1 // if it is not due: it came again
+		for _, o := range slices.Backward(c.pending) {
+			if o.scope == scope && o.shape.op == anyReset {
+				upto = o.at
+			}
+		}
 	}
-	told := slices.DeleteFunc(slices.Clone(c.pending[:upto]), func(w want) bool { return w.scope == scope })
-	c.pending = append(told, c.pending[upto:]...)
+	c.pending = slices.DeleteFunc(c.pending, func(o owed) bool {
+		groups := o.shape.op == groupsReset && reason != sse.ReasonGroups && c.w.queue == 0
+		return o.scope == scope && o.at <= upto && !groups
+	})
 }
 
 // lost finds what was due and did not come.
@@ -101,7 +113,7 @@ func (c *client) present(scope string, status int, body string) {
 	for _, o := range c.w.clients {
 		if o.asksFor(scope) {
 			users = append(users, o.user)
-			if o.conn != nil && !strings.Contains(body, `"user_id":`+asJSON(o.user)) {
+			if o.conn != nil && o.server == c.server && !strings.Contains(body, `"user_id":`+asJSON(o.user)) {
 				c.w.fault("PRESENCE: %q is at %s, but not in %s", o.user, scope, body)
 			}
 		}

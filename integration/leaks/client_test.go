@@ -11,10 +11,17 @@ import (
 	"sync"
 )
 
-// want is a frame that is due at a scope. shape.op is anyReset where no event will do.
+// want is a frame that is due at a scope. shape.op is anyReset, or groupsReset, where no
+// event will do.
 type want struct {
 	scope string
 	shape shape
+}
+
+// owed is what is due by a change, with the place of that in the history.
+type owed struct {
+	want
+	at int
 }
 
 // client is a user's view of some scopes, over any number of connections.
@@ -29,8 +36,11 @@ type client struct {
 
 	// Of the machine's goroutine.
 	conn    *conn // nil while away
+	server  int   // of the world's, to which it is connected or was last
 	learnt  int   // how many changes of the history it was told of
-	pending []want
+	passed  int   // how many of them can't come any more, since they were checked by this connection
+	touched bool  // its user was regrouped, and a reset for that may come
+	pending []owed
 	known   map[want]bool   // all that was ever due
 	may     map[string]bool // tokens that it may have seen
 	scanned int             // bytes of raw that were looked at
@@ -59,7 +69,7 @@ func (c *client) Write(p []byte) (int, error) {
 
 // request returns what asks for path as c's user.
 func (c *client) request(ctx context.Context, path string, query url.Values, header string) (*http.Request, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.w.server.URL+path+"?"+query.Encode(), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.w.servers[c.server].URL+path+"?"+query.Encode(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -69,6 +79,8 @@ func (c *client) request(ctx context.Context, path string, query url.Values, hea
 	case c.user != "":
 		req.Header.Set("X-Forwarded-User", c.user)
 	}
+	// No proxy has made it: nobody believes it.
+	req.Header.Set("X-Forwarded-Groups", "team:1,team:2,team:3,team:ann,team:bob,ann,bob")
 	if header != "" {
 		req.Header.Set("Last-Event-ID", header)
 	}
@@ -79,19 +91,52 @@ func (c *client) request(ctx context.Context, path string, query url.Values, hea
 func (c *client) learn(from int) {
 	for ; c.learnt < len(c.w.history); c.learnt++ {
 		change := c.w.history[c.learnt]
-		for _, scope := range c.scopes {
-			for _, s := range change.due(c.user, scope) {
-				for _, token := range tokens.FindAllString(s.String(), -1) {
-					c.may[token] = true
-				}
-				if c.origin != "" && s.origin == c.origin {
-					continue
-				}
-				c.known[want{scope, s}] = true
-				if c.learnt >= from {
-					c.pending = append(c.pending, want{scope, s})
-				}
+		if change.regroup != nil {
+			c.regrouped(change.regroup, c.learnt >= from)
+			continue
+		}
+		for _, w := range c.due(change, change.teams) {
+			if c.learnt >= from {
+				c.pending = append(c.pending, owed{w, c.learnt})
 			}
+		}
+	}
+}
+
+// due returns what c is due of a change by a membership, and notes that it may come.
+func (c *client) due(change *change, by teams) (all []want) {
+	for _, scope := range c.scopes {
+		for _, s := range change.due(c.user, scope, by) {
+			for _, token := range tokens.FindAllString(s.String(), -1) {
+				c.may[token] = true
+			}
+			if c.origin == "" || s.origin != c.origin {
+				c.known[want{scope, s}] = true
+				all = append(all, want{scope, s})
+			}
+		}
+	}
+	return all
+}
+
+// regrouped notes a change of memberships: what was committed before and is not told yet
+// may be told by it.
+func (c *client) regrouped(r *regroup, due bool) {
+	if !r.all && !r.users[c.user] || c.user == "" {
+		return
+	}
+	c.touched = true
+	if slices.Equal(r.before[c.user], r.after[c.user]) {
+		return
+	}
+	for _, scope := range c.scopes {
+		if due {
+			c.pending = append(c.pending, owed{want{scope, shape{op: groupsReset}}, c.learnt})
+		}
+	}
+	for _, earlier := range c.w.history[min(c.passed, c.learnt):c.learnt] {
+		if earlier.regroup == nil {
+			c.due(earlier, r.after)
 		}
 	}
 }

@@ -31,6 +31,7 @@ func (m *machine) arrive(t *rapid.T, user string) {
 		}
 	}
 	m.clients = append(m.clients, c)
+	c.server = rapid.IntRange(0, len(m.servers)-1).Draw(t, "server")
 	from, upto := since{}, len(m.history)
 	if i := rapid.IntRange(-1, len(m.cursors)-1).Draw(t, "cursor"); i >= 0 {
 		from, upto = since{param: m.cursors[i].text}, m.cursors[i].at
@@ -61,7 +62,7 @@ func (m *machine) pick(t *rapid.T, f func(c *client) bool) *client {
 
 // Arrive lets one more client come.
 func (m *machine) Arrive(t *rapid.T) {
-	if open := slices.DeleteFunc(slices.Clone(m.clients), func(c *client) bool { return c.conn == nil }); len(open) > 5 {
+	if open := slices.DeleteFunc(slices.Clone(m.clients), func(c *client) bool { return c.conn == nil }); len(open) > 6 {
 		t.Skip("enough are there")
 	}
 	m.arrive(t, rapid.SampledFrom(append(users, "ann", "bob")).Draw(t, "user"))
@@ -86,6 +87,7 @@ func (m *machine) Return(t *rapid.T) {
 		c.pending = nil // where the other's connection stood, its own did not
 	}
 	c.learn(0)
+	c.server = rapid.IntRange(0, len(m.servers)-1).Draw(t, "server")
 	from := since{header: id}
 	if rapid.Bool().Draw(t, "by the query") {
 		from = since{param: id}
@@ -141,6 +143,7 @@ func (m *machine) Disconnect(t *rapid.T) {
 func (m *machine) common() map[string]func(*rapid.T) {
 	actions := map[string]func(*rapid.T){
 		"attach": m.Attach, "cursor": m.Cursor, "arrive": m.Arrive, "presence": m.Presence, "trespass": m.Trespass,
+		"rush": m.Rush, "regroup 0": m.Regroup, "regroup 1": m.Regroup, "regroup 2": m.Regroup,
 	}
 	for i := range 9 {
 		actions[fmt.Sprint("write ", i)] = m.Write
@@ -164,10 +167,14 @@ func (m *machine) all() map[string]func(*rapid.T) {
 func (m *machine) end(t *rapid.T) {
 	for _, c := range m.clients {
 		c.unstall()
-		if c.conn == nil {
-			c.learn(0)
-			c.connect(t, since{header: c.lastID})
-		}
 	}
-	m.check()
+	for range 2 { // at the first barrier it shows who was cut
+		for _, c := range m.clients {
+			if c.conn == nil {
+				c.learn(0)
+				c.connect(t, since{header: c.lastID})
+			}
+		}
+		m.check()
+	}
 }

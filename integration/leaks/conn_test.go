@@ -19,6 +19,7 @@ type conn struct {
 	done   chan struct{} // closed at the end
 	gate   chan struct{} // the reader holds it while it reads: who takes it stalls the client
 	stall  bool
+	slept  bool   // it was stalled: after 10 s it may be cut
 	cursor string // of the ready frame
 }
 
@@ -27,6 +28,8 @@ type since struct{ param, header string }
 
 // connect opens a stream, and returns once that is ready.
 func (c *client) connect(t rapid.TB, from since) {
+	c.passed = 0
+	c.touched = true // by what its cursor does not cover
 	ctx, cancel := context.WithCancel(context.Background())
 	query := url.Values{"scope": c.scopes}
 	if from.param != "" {
@@ -66,6 +69,7 @@ func (c *client) connect(t rapid.TB, from since) {
 
 // read reads a stream to its end.
 func (c *client) read(body io.ReadCloser, conn *conn) {
+	defer c.w.woken()
 	defer close(conn.done)
 	defer body.Close()
 	r := &eventReader{in: bufio.NewReaderSize(io.TeeReader(&gated{body, conn.gate}, c), 512)}
@@ -143,7 +147,7 @@ func (c *client) disconnect() {
 func (c *client) stall() {
 	if c.conn != nil && !c.conn.stall {
 		c.conn.gate <- struct{}{}
-		c.conn.stall = true
+		c.conn.stall, c.conn.slept = true, true
 	}
 }
 
@@ -156,6 +160,19 @@ func (c *client) unstall() {
 
 // reads says whether what is sent to the client arrives.
 func (c *client) reads() bool { return c.conn != nil && !c.conn.stall }
+
+// cut says whether the connection, which has been stalled, has ended.
+func (c *client) cut() bool {
+	if !c.reads() || !c.conn.slept {
+		return false
+	}
+	select {
+	case <-c.conn.done:
+		return true
+	default:
+		return false
+	}
+}
 
 // ended waits for the connection to end by itself.
 func (c *client) ended() bool {

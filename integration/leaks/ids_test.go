@@ -178,7 +178,7 @@ func TestAHeaderThatIsNoUserIsAnonymousOrRefused(t *testing.T) {
 		{nil, http.StatusForbidden},
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.server.URL+"/presence?scope=private:1", nil)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.servers[0].URL+"/presence?scope=private:1", nil)
 		w.must(err)
 		req.Header = test.header
 		resp, err := w.fast.Do(req)

@@ -13,7 +13,7 @@ func TestNobodyGetsWhatIsNotTheirs(t *testing.T) {
 	var total world
 	steps := 0
 	rapid.Check(t, func(t *rapid.T) {
-		m := newMachine(t, db, rapid.SampledFrom([]int{0, 0, 3}).Draw(t, "queue"), seams{})
+		m := newMachine(t, db, rapid.SampledFrom([]int{0, 0, 3}).Draw(t, "queue"), seams{servers: 2})
 		actions := m.all()
 		actions[""] = func(t *rapid.T) {
 			steps++

@@ -7,26 +7,36 @@ import (
 	"pgregory.net/rapid"
 )
 
-// users are those who listen: one is anonymous, some look like others.
-var users = []string{"ann", "Ann", "аnn", "bob", `b,"{o}'\b`, ""}
+// users are those who listen: one is anonymous, some look like others, or like groups.
+var users = []string{"ann", "Ann", "аnn", "bob", `b,"{o}'\b`, "team:1", "group:team:1", ""}
 
 // owners are what an ownership column holds: often a user, or nobody.
 var owners = rapid.SampledFrom([]*string{new("ann"), new("ann"), new("ann"), new("bob"), new("bob"), &users[1], &users[2], &users[4],
-	nil, nil, new(""), new(" "), new("NULL"), new("ann,bob")})
+	&users[5], &users[6], nil, nil, new(""), new(" "), new("NULL"), new("ann,bob")})
 
 // ownerList is null at times, or empty, or holds nulls.
 var ownerList = rapid.OneOf(rapid.Just([]*string(nil)), rapid.SliceOfN(owners, 0, 3))
 
+// audience is that of a publish, which may name groups, too.
+var audience = rapid.OneOf(rapid.Just([]*string(nil)), rapid.SliceOfN(rapid.OneOf(owners, rapid.SampledFrom([]*string{
+	new("group:team:1"), new("group:team:2"), new("group:ann"), new("group::team:1"), new("group::team:1"), new("group::ann"), new("group:")})), 0, 3))
+
 // machine is the state machine: what may happen to a world.
 type machine struct {
 	*world
-	born int
+	born    int
+	settled bool // memberships stay as they began
 }
 
 func newMachine(t *rapid.T, db *database, queue int, seams seams) *machine {
 	m := &machine{world: newWorld(t, db, queue, seams)}
 	t.Cleanup(m.close)
-	for _, user := range []string{"ann", "bob", "", "Ann", "аnn"} {
+	x := m.begin(m.db.writer, "")
+	for range 6 {
+		x.join(m.member(t), false)
+	}
+	x.commit()
+	for _, user := range []string{"ann", "bob", "", "Ann", "аnn", "team:1"} {
 		m.arrive(t, user)
 	}
 	return m
@@ -77,10 +87,14 @@ func (m *machine) version(t *rapid.T, tb *table, r *row) *row {
 
 // statement draws a statement and executes it in x.
 func (m *machine) statement(t *rapid.T, x *tx) {
+	if !m.settled && rapid.IntRange(0, 4).Draw(t, "of memberships") == 0 {
+		m.membership(t, x)
+		return
+	}
 	tb := m.table(t)
 	direct := rapid.Bool().Draw(t, "names the partition")
 	some := m.some(t, x, tb)
-	kind := rapid.SampledFrom([]string{"insert", "update", "update", "update", "upsert", "delete", "move", "publish"}).Draw(t, "statement")
+	kind := rapid.SampledFrom([]string{"insert", "update", "update", "update", "upsert", "delete", "move", "publish", "publish"}).Draw(t, "statement")
 	if some == nil && kind != "publish" && kind != "upsert" {
 		kind = "insert"
 	}
@@ -117,7 +131,7 @@ func (m *machine) statement(t *rapid.T, x *tx) {
 		}
 	case "publish":
 		scope := rapid.SampledFrom([]string{"docs", "project:1", "private:1", "quick"}).Draw(t, "scope")
-		x.publish(scope, ownerList.Draw(t, "audience"))
+		x.publish(scope, audience.Draw(t, "audience"))
 	}
 }
 
@@ -146,8 +160,7 @@ func (m *machine) Write(t *rapid.T) {
 func (m *machine) Bulk(t *rapid.T) {
 	tb := m.table(t)
 	added := make([]*row, rapid.SampledFrom([]int{20, 60}).Draw(t, "n"))
-	pattern := m.row(t, tb, "")
-	for i := range added {
+	for i, pattern := range slices.Repeat([]*row{m.row(t, tb, "")}, len(added)) {
 		r := *pattern
 		r.ID, r.Secret, r.Hidden, r.born = token("k"), token("s"), token("h"), m.born+i
 		added[i] = &r
@@ -184,6 +197,9 @@ func (m *machine) Hold(t *rapid.T) {
 		}
 		m.held = m.begin(m.db.held, origins.Draw(t, "origin"))
 		m.held.insert(tb, false, []*row{m.row(t, tb, token("k"))})
+		if !m.settled && rapid.Bool().Draw(t, "somebody joins") {
+			m.held.join(m.member(t), false)
+		}
 		return
 	}
 	x := m.held
@@ -194,6 +210,7 @@ func (m *machine) Hold(t *rapid.T) {
 	}
 	r := x.changes[0].new.row
 	x.rows = m.rows.clone() // as others left them since
+	x.members = append(slices.Clone(m.members), x.members[len(x.members)-len(x.touched):]...)
 	x.rows[x.changes[0].table.name][r.ID] = r
 	x.commit()
 }
@@ -208,7 +225,8 @@ func (m *machine) Attach(t *rapid.T) {
 		m.detach(tb)
 		return
 	}
-	audience := rapid.SampledFrom([][]string{nil, {}, {"owner"}, {"members"}, {"owner", "members"}}).Draw(t, "audience")
+	audience := rapid.SampledFrom([][]string{nil, {}, {"owner"}, {"members"}, {"owner", "members"},
+		{"owner", "team:{project_id}"}, {"team:{project_id}"}, {"owner", "team:{members}"}, {"{owner}"}, {"members", "team:{owner}"}}).Draw(t, "audience")
 	if tb.attached && (audience == nil) == (tb.audience == nil) && slices.Equal(audience, tb.audience) {
 		t.Skip("it is so already")
 	}

@@ -44,7 +44,8 @@ func TestMain(m *testing.M) {
 	pgtest.Main(m)
 }
 
-// tables are what the model writes to. All have the same columns.
+// tables are what the model writes to. Those with rows that have an audience have the same
+// columns. In members and others stands who is in which team.
 const tables = `
 create table docs (id text primary key, project_id int, owner text, members text[], secret text, hidden text);
 create table notes (like docs including all);
@@ -54,6 +55,11 @@ create table parts (id text, project_id int, owner text, members text[], secret 
 create table parts_1 partition of parts for values in (1);
 create table parts_2 partition of parts for values in (2, 3);
 create table fence (n bigint primary key);
+create table members (id int primary key, user_id text, team text);
+create table others (like members including all);
+create function teams_of(user_id text) returns text[] language sql stable as $$
+	select array_agg(team) from (select * from members union all select * from others) m where m.user_id = $1
+$$;
 select pgbell.attach('fence', array['fence'], durable => false)`
 
 var template = pgtest.Template{Make: func(ctx context.Context, url string) error {

@@ -59,6 +59,7 @@ type side struct {
 	scopes   []string
 	everyone bool
 	users    []string
+	groups   []string
 	key      string
 	data     string
 }
@@ -78,9 +79,19 @@ func (tb *table) side(r *row) *side {
 		s.data = secretly(r.Secret)
 	}
 	ids := map[string][]*string{"owner": {r.Owner}, "members": r.Members}
-	for _, column := range tb.audience {
+	if r.Project != nil {
+		ids["project_id"] = []*string{new(fmt.Sprint(*r.Project))}
+	}
+	for _, element := range tb.audience {
+		before, column, group := strings.Cut(strings.TrimSuffix(element, "}"), "{")
+		if !group {
+			column = element
+		}
 		for _, id := range ids[column] {
-			if id != nil && *id != "" {
+			switch {
+			case id != nil && group && before+*id != "":
+				s.groups = append(s.groups, before+*id)
+			case id != nil && !group && *id != "":
 				s.users = append(s.users, *id)
 			}
 		}
@@ -90,18 +101,21 @@ func (tb *table) side(r *row) *side {
 
 func secretly(token string) string { return fmt.Sprintf(`{"secret":%q}`, token) }
 
-// shows says whether user may see s at scope.
-func (s *side) shows(user, scope string) bool {
-	return s != nil && slices.Contains(s.scopes, scope) && (s.everyone || slices.Contains(s.users, user))
+// shows says whether user may see s at scope, by a membership.
+func (s *side) shows(user, scope string, by teams) bool {
+	return s != nil && slices.Contains(s.scopes, scope) && (s.everyone || slices.Contains(s.users, user) ||
+		slices.ContainsFunc(s.groups, func(g string) bool { return slices.Contains(by[user], g) }))
 }
 
 // change is what a commit did to one row, or a reset of all scopes that a table can
-// have, or a publish: an insert without a table.
+// have, or a publish: an insert without a table; or to memberships.
 type change struct {
 	table    *table
 	old, new *side
 	reset    bool
 	origin   string
+	regroup  *regroup
+	teams    teams // as they were once it was committed
 }
 
 // shape is what a frame says, but for its scope and its time.
@@ -111,17 +125,21 @@ func (s shape) String() string {
 	return strings.Join(strings.Fields(strings.Join([]string{s.op, s.moved, s.table, s.key, s.changed, s.data, s.origin}, " ")), " ")
 }
 
-const anyReset = "reset"
+// What is due where no event will do.
+const (
+	anyReset    = "reset"
+	groupsReset = "reset, as groups changed"
+)
 
-// due returns what user is to get of c at scope.
-func (c *change) due(user, scope string) []shape {
+// due returns what user is to get of c at scope, by a membership.
+func (c *change) due(user, scope string, by teams) []shape {
 	if c.reset {
 		if c.table.matches(scope) {
 			return []shape{{op: anyReset}}
 		}
 		return nil
 	}
-	was, is := c.old.shows(user, scope), c.new.shows(user, scope)
+	was, is := c.old.shows(user, scope, by), c.new.shows(user, scope, by)
 	s := shape{origin: c.origin}
 	if c.table == nil {
 		if is {

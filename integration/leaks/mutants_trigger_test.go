@@ -1,6 +1,24 @@
 package leaks
 
-import "strings"
+import (
+	"context"
+	"strings"
+)
+
+// edit sets in a mutant's part of the generated functions of a table.
+func (w *world) edit(table string) {
+	if w.seams.trigger == nil {
+		return
+	}
+	var functions []string
+	w.must(w.db.writer.QueryRow(context.Background(), `select array(select pg_get_functiondef(tgfoid) from pg_trigger
+		where tgrelid = $1::text::regclass and tgname like 'pgbell%')`, table).Scan(&functions))
+	for _, function := range functions {
+		if altered := w.seams.trigger(table, function); altered != function {
+			w.exec(altered)
+		}
+	}
+}
 
 // edited returns a seam that edits the generated functions of a table, or of all: it
 // replaces texts, given in pairs.
@@ -14,12 +32,19 @@ func edited(table string, oldnew ...string) seams {
 }
 
 // editedUpdates edits only the functions that record an update, which know both sides.
-func editedUpdates(oldnew ...string) seams {
-	return seams{trigger: func(_, function string) string {
-		if head, _, _ := strings.Cut(function, "RETURNS trigger"); !strings.HasSuffix(strings.TrimSpace(head), "update()") {
+func editedUpdates(oldnew ...string) seams { return editedOnly("", "update()", oldnew...) }
+
+// editedMembers edits only the function of an operation on the table of memberships.
+func editedMembers(op string, oldnew ...string) seams { return editedOnly("members", op, oldnew...) }
+
+// editedOnly edits only those functions whose name ends with op.
+func editedOnly(table, op string, oldnew ...string) seams {
+	all := edited(table, oldnew...).trigger
+	return seams{trigger: func(name, function string) string {
+		if head, _, _ := strings.Cut(function, "RETURNS trigger"); !strings.HasSuffix(strings.TrimSpace(head), op) {
 			return function
 		}
-		return strings.NewReplacer(oldnew...).Replace(function)
+		return all(name, function)
 	}}
 }
 

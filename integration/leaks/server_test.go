@@ -16,10 +16,20 @@ import (
 	"github.com/pgbell/pgbell/journal"
 	"github.com/pgbell/pgbell/listener"
 	"github.com/pgbell/pgbell/sse"
+	"github.com/pgbell/pgbell/sse/pgauth"
 )
 
+// anyone is who is trusted to say who asks.
+var anyone = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+
+// server is one pgbell of the database.
+type server struct {
+	*httptest.Server
+	stop func()
+}
+
 // start wires the parts as cmd/pgbell does.
-func (w *world) start() {
+func (w *world) start() *server {
 	b, err := bus.New(bus.Config{QueueSize: w.queue})
 	w.must(err)
 	conf, err := pgx.ParseConfig(w.db.url)
@@ -34,7 +44,7 @@ func (w *world) start() {
 	if w.seams.replay != nil {
 		replay = w.seams.replay(replay)
 	}
-	authenticate := sse.HeaderAuth("X-Forwarded-User", []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")})
+	authenticate := sse.HeaderAuth("X-Forwarded-User", anyone)
 	if w.seams.authenticate != nil {
 		authenticate = w.seams.authenticate(authenticate)
 	}
@@ -44,7 +54,13 @@ func (w *world) start() {
 			return mayAsk(id.UserID, scope), nil
 		}
 	}
-	h, err := sse.NewHandler(b, sse.Config{Authenticate: authenticate, Authorize: authorize, Replay: replay, Ready: l.Ready})
+	asked, err := pgauth.New(conf, "", pgauth.Config{Groups: "public.teams_of", MaxConns: 2})
+	w.must(err)
+	var groups sse.GroupsFunc = asked.Groups
+	if w.seams.groups != nil {
+		groups = w.seams.groups(groups)
+	}
+	h, err := sse.NewHandler(b, sse.Config{Authenticate: authenticate, Authorize: authorize, Groups: groups, Replay: replay, Ready: l.Ready})
 	w.must(err)
 	router := mux.NewRouter()
 	h.Register(router)
@@ -52,24 +68,31 @@ func (w *world) start() {
 	if w.seams.handler != nil {
 		handler = w.seams.handler(handler)
 	}
-	w.server = httptest.NewUnstartedServer(handler)
-	w.server.Listener = smallBuffers{w.server.Listener}
-	w.server.Start()
-	w.fast, w.slow = &http.Client{Transport: new(http.Transport)}, &http.Client{Transport: &http.Transport{
+	sv := &server{Server: httptest.NewUnstartedServer(handler)}
+	sv.Listener = smallBuffers{sv.Listener}
+	sv.Start()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- l.Run(ctx) }()
+	sv.stop = func() {
+		sv.Close()
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			w.fault("the listener ended: %v", err)
+		}
+		asked.Close()
+	}
+	return sv
+}
+
+// slowly is the transport of clients that take little at a time.
+func slowly() *http.Transport {
+	return &http.Transport{
 		DialContext: (&net.Dialer{Control: func(_, _ string, c syscall.RawConn) (err error) {
 			return errors.Join(c.Control(func(fd uintptr) {
 				err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4096)
 			}), err)
 		}}).DialContext,
-	}}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- l.Run(ctx) }()
-	w.stop = func() {
-		cancel()
-		if err := <-ended; !errors.Is(err, context.Canceled) {
-			w.fault("the listener ended: %v", err)
-		}
 	}
 }
 

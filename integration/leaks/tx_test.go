@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -31,6 +32,9 @@ type tx struct {
 	w       *world
 	conn    *pgx.Conn
 	rows    rows
+	members []member
+	touched map[string]bool // whose memberships it may have changed
+	all     bool            // or those of all
 	changes []*change
 	origin  string
 	saved   []saved
@@ -39,11 +43,12 @@ type tx struct {
 // saved is what a savepoint goes back to.
 type saved struct {
 	rows    rows
+	members []member
 	changes int
 }
 
 func (w *world) begin(conn *pgx.Conn, origin string) *tx {
-	x := &tx{w: w, conn: conn, rows: w.rows.clone(), origin: origin}
+	x := &tx{w: w, conn: conn, rows: w.rows.clone(), members: slices.Clone(w.members), touched: map[string]bool{}, origin: origin}
 	x.exec("begin")
 	if origin != "" {
 		x.exec("select set_config('pgbell.origin', $1, true)", origin)
@@ -62,6 +67,13 @@ func (x *tx) exec(sql string, args ...any) {
 func (x *tx) commit() {
 	x.exec("commit")
 	x.w.rows = x.rows
+	if before := x.w.teams; x.all || len(x.touched) > 0 {
+		x.w.members, x.w.teams = x.members, teamsOf(x.members)
+		x.w.history = append(x.w.history, &change{regroup: &regroup{x.touched, x.all, before, x.w.teams}})
+	}
+	for _, c := range x.changes {
+		c.teams = x.w.teams
+	}
 	x.w.history = append(x.w.history, x.changes...)
 }
 
@@ -73,7 +85,7 @@ func (x *tx) rollback() {
 }
 
 func (x *tx) savepoint() {
-	x.saved = append(x.saved, saved{x.rows.clone(), len(x.changes)})
+	x.saved = append(x.saved, saved{x.rows.clone(), slices.Clone(x.members), len(x.changes)})
 	x.exec(fmt.Sprintf("savepoint s%d", len(x.saved)))
 }
 
@@ -81,7 +93,7 @@ func (x *tx) savepoint() {
 func (x *tx) back() {
 	if n := len(x.saved); n > 0 {
 		x.exec(fmt.Sprintf("rollback to savepoint s%d", n))
-		x.rows, x.changes = x.saved[n-1].rows, x.changes[:x.saved[n-1].changes]
+		x.rows, x.members, x.changes = x.saved[n-1].rows, x.saved[n-1].members, x.changes[:x.saved[n-1].changes]
 		x.saved = x.saved[:n-1]
 	}
 }
@@ -193,9 +205,15 @@ func (x *tx) truncate(tb *table) {
 // publish sends an event of the application's own. A nil audience is everyone.
 func (x *tx) publish(scope string, audience []*string) {
 	s := &side{scopes: []string{scope}, everyone: audience == nil, data: secretly(token("s"))}
-	for _, user := range audience {
-		if user != nil && *user != "" {
-			s.users = append(s.users, *user)
+	for _, element := range audience {
+		switch {
+		case element == nil || *element == "" || *element == "group:":
+		case strings.HasPrefix(*element, "group::"):
+			s.users = append(s.users, "group:"+strings.TrimPrefix(*element, "group::"))
+		case strings.HasPrefix(*element, "group:"):
+			s.groups = append(s.groups, strings.TrimPrefix(*element, "group:"))
+		default:
+			s.users = append(s.users, *element)
 		}
 	}
 	x.exec("select pgbell.publish($1, $2::jsonb, $3)", scope, s.data, audience)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"time"
@@ -19,16 +18,19 @@ import (
 // seams are the places where a mutant's part can be set in. The zero value sets in
 // none.
 type seams struct {
+	servers      int                                // how many there are; 0 is one
 	record       func(b *bus.Bus, r journal.Record) // sees what is to be emitted, and may alter its changes
 	replay       func(sse.ReplayFunc) sse.ReplayFunc
 	authenticate func(sse.AuthenticateFunc) sse.AuthenticateFunc
 	authorize    sse.AuthorizeFunc
+	groups       func(sse.GroupsFunc) sse.GroupsFunc
+	regroup      func(user string) string // for whom pgbell.regroup is called; "" for nobody
 	handler      func(http.Handler) http.Handler
 	trigger      func(table, function string) string // each of a feed, after it was attached
 }
 
-// world is a database with its feeds, pgbell as cmd/pgbell wires it, clients, and the
-// history that tells what they are due.
+// world is a database with its feeds, servers as cmd/pgbell wires them, clients, and
+// the history that tells what they are due.
 type world struct {
 	t       rapid.TB
 	db      *database
@@ -36,13 +38,14 @@ type world struct {
 	queue   int // of a subscription; 0 is pgbell's own
 	tables  []*table
 	rows    rows
-	held    *tx // a transaction that is open on the second session
+	members []member
+	teams   teams // of members
+	held    *tx   // a transaction that is open on the second session
 	history []*change
 	clients []*client
 
-	server     *httptest.Server
+	servers    []*server
 	fast, slow *http.Client
-	stop       func()
 	closed     bool
 	wake       chan struct{}
 	barriers   int
@@ -70,10 +73,10 @@ func mayAsk(user, scope string) bool { return !strings.HasPrefix(scope, "private
 func newWorld(t rapid.TB, db *database, queue int, seams seams) *world {
 	w := &world{t: t, db: db, seams: seams, queue: queue, rows: rows{}, wake: make(chan struct{}, 1)}
 	w.tables = []*table{
-		{name: "docs", each: "doc", durable: true, audience: []string{"owner", "members"}},
+		{name: "docs", each: "doc", durable: true, audience: []string{"owner", "team:{project_id}", "team:{members}"}},
 		{name: "notes", each: "note", durable: true},
-		{name: "quick", each: "quick", audience: []string{"owner", "members"}},
-		{name: "parts", each: "part", durable: true, partitioned: true, audience: []string{"members", "owner"}},
+		{name: "quick", each: "quick", audience: []string{"owner", "members", "team:{project_id}"}},
+		{name: "parts", each: "part", durable: true, partitioned: true, audience: []string{"team:{members}", "owner"}},
 	}
 	for _, tb := range w.tables {
 		w.exec("select pgbell.detach($1::text::regclass)", tb.name)
@@ -81,9 +84,13 @@ func newWorld(t rapid.TB, db *database, queue int, seams seams) *world {
 		w.rows[tb.name] = map[string]*row{}
 		w.attach(tb)
 	}
+	w.attachMembers()
 	w.exec("truncate fence, pgbell.journal") // else each world takes longer to start
 	w.history = nil                          // nobody listened
-	w.start()
+	w.fast, w.slow = &http.Client{Transport: new(http.Transport)}, &http.Client{Transport: slowly()}
+	for range max(1, w.seams.servers) {
+		w.servers = append(w.servers, w.start())
+	}
 	return w
 }
 
@@ -99,10 +106,11 @@ func (w *world) close() {
 	if w.held != nil {
 		w.held.rollback()
 	}
-	w.server.Close()
 	w.fast.CloseIdleConnections()
 	w.slow.CloseIdleConnections()
-	w.stop()
+	for _, s := range w.servers {
+		s.stop()
+	}
 }
 
 func (w *world) must(err error) {
@@ -129,17 +137,7 @@ func (w *world) attach(tb *table) {
 		tb.name, tb.scopes(), tb.audience, payload, tb.durable)
 	tb.attached = true
 	w.history = append(w.history, &change{table: tb, reset: true})
-	if w.seams.trigger == nil {
-		return
-	}
-	var functions []string
-	w.must(w.db.writer.QueryRow(context.Background(), `select array(select pg_get_functiondef(tgfoid) from pg_trigger
-		where tgrelid = $1::text::regclass and tgname like 'pgbell%')`, tb.name).Scan(&functions))
-	for _, function := range functions {
-		if altered := w.seams.trigger(tb.name, function); altered != function {
-			w.exec(altered)
-		}
-	}
+	w.edit(tb.name)
 }
 
 func (w *world) detach(tb *table) {
@@ -171,6 +169,9 @@ func (w *world) barrier() {
 		passed := true
 		again = false
 		for _, c := range w.clients {
+			if c.cut() {
+				c.disconnect()
+			}
 			if !c.reads() {
 				continue
 			}
@@ -218,6 +219,7 @@ func (w *world) check() {
 		}
 		c.check()
 		c.lost()
+		c.passed, c.touched = len(w.history), false
 	}
 	slices.Sort(w.faults)
 }
