@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -17,7 +18,11 @@ func (w *world) serve(ctx context.Context, database string) (*process, error) {
 	case bare:
 		return nil, nil
 	case pgbell:
-		p, err := start(ctx, w.url(database), w.binary(), "serve", "--addr", "127.0.0.1:0", "--auth", "header", "--drain", "0s")
+		args := []string{"serve", "--addr", "127.0.0.1:0", "--auth", "header", "--drain", "0s"}
+		if database == grouped {
+			args = append(args, "--groups-sql", "public.groups_of")
+		}
+		p, err := start(ctx, w.url(database), w.binary(), args...)
 		if err != nil {
 			return nil, err
 		}
@@ -85,5 +90,9 @@ func request(name, scope string) string {
 	if name == naive {
 		path = "/events?stream=" + scope
 	}
-	return "GET " + path + " HTTP/1.1\r\nHost: bench\r\nX-Forwarded-User: " + user + "\r\n\r\n"
+	who := user
+	if name == grouped || name == owned {
+		who = strings.Replace(scope, "project:", "user", 1)
+	}
+	return "GET " + path + " HTTP/1.1\r\nHost: bench\r\nX-Forwarded-User: " + who + "\r\n\r\n"
 }

@@ -46,6 +46,7 @@ var suites = []struct {
 	{"latency", (*world).latency},
 	{"read", (*world).read},
 	{"fanout", (*world).fanout},
+	{"groups", (*world).groups},
 	{"scopes", (*world).manyScopes},
 	{"most", (*world).mostFrames},
 	{"stalled", (*world).stalled},

@@ -28,6 +28,7 @@ type plan struct {
 	settle      time.Duration // before memory is read; half of it where that is only for the picture
 	scopes      int           // each with a stream
 	scopesRate  int
+	teams       int // of the groups row
 	backlog     int // changes that a server finds at once
 	most        mostPlan
 	stalled     stalledPlan
@@ -51,7 +52,7 @@ var full = plan{
 	sessions: 200, lull: time.Minute, burst: 2 * time.Second,
 	rates: []int{50, 500, 1500, 3000}, writers: 16, loadRows: 100_000, load: 4 * time.Second, quiet: 2 * time.Second,
 	events: 60, streams: []int{1000, 2500, 5000, 10_000}, settle: 2 * time.Second,
-	scopes: 10_000, scopesRate: 2000, backlog: 20_000,
+	scopes: 10_000, scopesRate: 2000, teams: 1000, backlog: 20_000,
 	most:    mostPlan{streams: 1000, first: 100, growth: 1.08, longest: 45 * time.Second, window: time.Second},
 	stalled: stalledPlan{rate: 150, lead: 1000, counted: 500},
 }
@@ -62,7 +63,7 @@ var quick = plan{
 	sessions: 3, lull: 100 * time.Millisecond, burst: 100 * time.Millisecond,
 	rates: []int{50, 3000}, writers: 4, loadRows: 5000, load: 300 * time.Millisecond, quiet: time.Second,
 	events: 5, streams: []int{20, 50}, settle: 100 * time.Millisecond,
-	scopes: 50, scopesRate: 200, backlog: 500,
+	scopes: 50, scopesRate: 200, teams: 10, backlog: 500,
 	most:    mostPlan{streams: 20, first: 50, growth: 2, longest: 1500 * time.Millisecond, window: 250 * time.Millisecond},
 	stalled: stalledPlan{rate: 1000, lead: 1000, counted: 100},
 }

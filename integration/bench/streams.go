@@ -144,7 +144,7 @@ func (s *streams) dial(to netip.AddrPort, name, scope string, buffer int) error 
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.all = append(s.all, &stream{fd: fd, waits: name == pgbell})
+	s.all = append(s.all, &stream{fd: fd, waits: contender(name) == pgbell})
 	return unix.EpollCtl(s.poll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(len(s.all) - 1)})
 }
 

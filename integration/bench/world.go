@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	_ "embed"
@@ -148,7 +149,10 @@ const noFlush = "&synchronous_commit=off"
 // shape is what a row of the table below wants the table to be like.
 type shape struct {
 	rows, projects int
-	body           int // bytes of a column that travels; 0 for none
+	body           int    // bytes of a column that travels; 0 for none
+	owner          string // of row n, in SQL; empty for the user that all streams have
+	feed           string // what attach is told; empty for tasksFeed
+	more           string // statements of pgbell's, before it is attached
 }
 
 // emptied is the end of the name of the database that a contender begins with.
@@ -163,8 +167,8 @@ func (w *world) makeTable(ctx context.Context, database string, s shape) error {
 		return err
 	}
 	fill := fmt.Sprintf(`%s
-		insert into tasks select n, n %% %d, '%s', 'task ' || n, false, now(), nullif(repeat('x', %d), '')
-		from generate_series(1, %d) n;`, tableSQL, s.projects, user, s.body, s.rows)
+		insert into tasks select n, n %% %d, %s, 'task ' || n, false, now(), nullif(repeat('x', %d), '')
+		from generate_series(1, %d) n;`, tableSQL, s.projects, cmp.Or(s.owner, "'"+user+"'"), s.body, s.rows)
 	switch name {
 	case naive:
 		fill += naiveSQL
@@ -173,7 +177,7 @@ func (w *world) makeTable(ctx context.Context, database string, s shape) error {
 		if s.body > 0 {
 			payload = "array['body']"
 		}
-		fill += "select pgbell.attach('tasks', " + tasksFeed + ", payload => " + payload + ");"
+		fill += s.more + "select pgbell.attach('tasks', " + cmp.Or(s.feed, tasksFeed) + ", payload => " + payload + ");"
 	}
 	if err := w.exec(ctx, database, fill, "vacuum analyze tasks", "checkpoint"); err != nil {
 		return fmt.Errorf("make the table of %s: %w", database, err)
