@@ -5,17 +5,37 @@ import "sync/atomic"
 // Regroup says that the groups of users are others, or were for a while: a change to them
 // was committed. Their subscriptions are stale before it returns, and have been regrouped.
 // Whoever emits, calls it before what was committed later. It wakes the readers.
-func (b *Bus) Regroup(users ...string) {
+//
+// It returns what Regroups does from then on.
+func (b *Bus) Regroup(users ...string) uint64 {
 	n := b.regroups.Add(1)
 	for _, u := range users {
-		b.mu.Lock()
-		var of []slot
-		if g := b.users.m[u]; g != nil {
-			of = g.lend()
-		}
-		b.mu.Unlock()
-		staleSince(of, n, true)
+		staleSince(b.ofUser(u), n, true)
 	}
+	return n
+}
+
+// RegroupNew is Regroup for those subscriptions of users alone that began since a call of
+// Regroup returned n: they may know nothing of it, if what they missed was told to them
+// from something that did not have it yet.
+func (b *Bus) RegroupNew(n uint64, users ...string) {
+	for _, u := range users {
+		for _, sl := range b.ofUser(u) {
+			if sl.sub.Regrouped() < n {
+				staleSince([]slot{sl}, b.regroups.Add(1), true)
+			}
+		}
+	}
+}
+
+// ofUser returns the present subscriptions of a user.
+func (b *Bus) ofUser(id string) []slot {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if g := b.users.m[id]; g != nil {
+		return g.lend()
+	}
+	return nil
 }
 
 // RegroupAll is Regroup for all users.

@@ -87,7 +87,7 @@ func TestTriggerGroupsOfAnyType(t *testing.T) {
 
 func TestTriggerAttachRefusesGroupsThatCantBeTold(t *testing.T) {
 	d := newTriggerDB(t)
-	d.exec(`create table t (id int primary key, a text, b text[], c text[], doc jsonb)`)
+	d.exec(`create table t (id int primary key, a text, b text[], c text[], doc jsonb, "{braces}" text)`)
 	for args, want := range map[string]string{
 		`audience => array['team:{nope}']`:                                 `table public.t has no column "nope"`,
 		`audience => array['team:{a']`:                                     `scope template "team:{a"`,
@@ -101,6 +101,7 @@ func TestTriggerAttachRefusesGroupsThatCantBeTold(t *testing.T) {
 		`regroup => 'a', durable => false`:                                 `told through the journal`,
 		`regroup => 'a', columns => array['a']`:                            `each change`,
 		`audience => array['a', null, 'team:{a}']`:                         `a column name is null`,
+		`audience => array['{braces}']`:                                    `has no column "braces"`, // though there is one called {braces}
 		`audience => array['team']`:                                        `has no column "team"`,
 		`audience => array['team:{a}'], columns => array['x:{a}']`:         `no column "x:{a}"`,
 		`audience => array['team:{a}'], payload => array['b', 'team:{a}']`: `no column "team:{a}"`,

@@ -78,14 +78,14 @@ func (s *session) catchUp(ctx context.Context) error {
 	}
 	if stream {
 		s.emit(doubt.resets()...)
-		groups.tell(s.bus)
-		s.tail.Start(end, 0)
 	}
 	batch = s.reader.InOrder(batch)
-	if !stream {
-		groups.tell(s.bus)
+	again := groups.tell(s.bus)
+	if stream {
+		s.tail.Start(end, 0)
 	}
 	s.tail.Add(batch, end, floor)
+	again()
 	s.emit(batch...)
 	s.advance(end)
 	s.batch = emptied(batch)
@@ -152,15 +152,20 @@ func (g *regroups) add(r *journal.Regroup) {
 }
 
 // tell has them asked for again. It comes before anything of the reading is told, for a
-// change that was committed after a regrouping may stand before it.
-func (g *regroups) tell(b *bus.Bus) {
+// change that was committed after a regrouping may stand before it. again does so for the
+// streams that began since, once the tail has the reading: before, it had not told them.
+func (g *regroups) tell(b *bus.Bus) (again func()) {
 	switch {
 	case g.all:
 		b.RegroupAll()
+		return b.RegroupAll
 	case len(g.users) > 0:
 		slices.Sort(g.users)
-		b.Regroup(slices.Compact(g.users)...)
+		g.users = slices.Compact(g.users)
+		n := b.Regroup(g.users...)
+		return func() { b.RegroupNew(n, g.users...) }
 	}
+	return func() {}
 }
 
 func (s *session) advance(to journal.Cursor) {

@@ -134,3 +134,25 @@ func TestReplayKnowsOfRegroupings(t *testing.T) {
 		}
 	}
 }
+
+// A stream that begins after the groups of its user are stale, and before the reading can be
+// replayed, would hear of the regrouping from nobody.
+func TestStreamThatBeginsAmidARegroupingIsTold(t *testing.T) {
+	w := start(t, example.Database(t), options{Config: quick})
+	w.exec(`create table members (team int, who text); select pgbell.attach('members', array['members'], regroup => 'who')`)
+	for _, regroup := range []string{`select pgbell.regroup('ann')`, `truncate members`} {
+		w.goesOn(w.subscribe("tasks"))
+		began := make(chan *bus.Subscription, 1)
+		ann := bus.Connection{UserID: "ann"}
+		first := w.bus.Subscribe([]string{"tasks"}, bus.Options{Connection: &ann, Wake: func() {
+			if len(began) == 0 {
+				began <- w.bus.Subscribe([]string{"tasks"}, bus.Options{Connection: &ann})
+			}
+		}})
+		w.exec(regroup)
+		late := <-began
+		await(t, regroup+": the late stream to be told", func() bool { return late.Regrouped() > 0 })
+		first.Close()
+		late.Close()
+	}
+}
