@@ -74,22 +74,29 @@ func (a Audience) Len() int {
 // empty userID is an anonymous connection, which sees only what everyone may see and is
 // in no group.
 func (a Audience) Allows(userID string, groups ...string) bool {
-	return a.allows(userID, func(group string) bool { return slices.Contains(groups, group) })
+	return a.allows(userID, func(sorted []string) bool {
+		return slices.ContainsFunc(groups, func(g string) bool { return contains(sorted, g) })
+	})
 }
 
-// allows is Allows for a user who is in the groups for which in holds.
-func (a Audience) allows(userID string, in func(group string) bool) bool {
+func contains(sorted []string, name string) bool {
+	_, found := slices.BinarySearch(sorted, name)
+	return found
+}
+
+// allows is Allows for a user who is in one of some sorted groups if in says so.
+func (a Audience) allows(userID string, in func(sorted []string) bool) bool {
 	if !a.only {
 		return true
 	}
 	if userID == "" {
 		return false
 	}
-	_, named := slices.BinarySearch(a.users, userID)
+	named := contains(a.users, userID)
 	if a.more == nil {
 		return named
 	}
-	return (named || slices.ContainsFunc(a.more.groups, in)) &&
+	return (named || in(a.more.groups)) &&
 		!slices.ContainsFunc(a.more.and, func(b Audience) bool { return !b.allows(userID, in) }) &&
 		!slices.ContainsFunc(a.more.not, func(b Audience) bool { return b.allows(userID, in) })
 }
@@ -99,7 +106,9 @@ func (a Audience) Everyone() bool { return !a.only }
 
 // Nobody reports whether nobody can be in the audience. Of one that Intersect or Minus
 // made of groups it may say false though nobody is.
-func (a Audience) Nobody() bool { return a.only && len(a.users) == 0 && len(a.Groups()) == 0 }
+func (a Audience) Nobody() bool {
+	return a.only && len(a.users) == 0 && (a.more == nil || len(a.more.groups) == 0)
+}
 
 // Users returns the users that the audience names by their ids, sorted: nil for
 // everyone, empty but not nil if there are none. The slice is the caller's.
@@ -137,9 +146,7 @@ func (a Audience) Intersect(b Audience) Audience {
 		return a
 	case a.more == nil && b.more == nil:
 		return a.keep(func(u string) bool { return b.Allows(u) })
-	case a.more == nil || a.Nobody():
-		return a.with(more{and: []Audience{b}})
-	case b.more == nil:
+	case b.more == nil: // the users are the fewer to look for
 		return b.with(more{and: []Audience{a}})
 	}
 	return a.with(more{and: []Audience{b}})
@@ -159,10 +166,10 @@ func (a Audience) Minus(b Audience) Audience {
 	case a.more == nil && b.more == nil:
 		return a.keep(func(u string) bool { return !b.Allows(u) })
 	case b.more == nil || len(b.more.and)+len(b.more.not) == 0: // whom b names, it admits
-		a = a.keep(func(u string) bool { return !slices.Contains(b.users, u) })
+		a = a.keep(func(u string) bool { return !contains(b.users, u) })
 		if a.more != nil && b.more != nil {
 			rest := *a.more
-			rest.groups = slices.DeleteFunc(slices.Clone(rest.groups), func(g string) bool { return slices.Contains(b.more.groups, g) })
+			rest.groups = slices.DeleteFunc(slices.Clone(rest.groups), func(g string) bool { return contains(b.more.groups, g) })
 			a.more = &rest
 		}
 	}

@@ -117,40 +117,49 @@ func (s *Subscription) Sees(a Audience) bool {
 	if !a.only {
 		return true
 	}
-	return a.allows(s.userID(), s.isIn)
+	return a.allows(s.userID(), s.inAny)
 }
 
-func (s *Subscription) isIn(group string) bool {
-	teams := s.teams.Load()
-	if teams == nil {
-		return false
+// inAny says whether the user is in one of some groups, of which there may be as many as an
+// array has elements.
+func (s *Subscription) inAny(sorted []string) bool {
+	var teams []*team
+	if p := s.teams.Load(); p != nil {
+		teams = *p
 	}
-	_, in := find(*teams, group)
-	return in
+	if len(teams) < len(sorted) {
+		return slices.ContainsFunc(teams, func(t *team) bool { return contains(sorted, t.name) })
+	}
+	return slices.ContainsFunc(sorted, func(name string) bool {
+		_, in := find(teams, name)
+		return in
+	})
 }
 
 // emitToGroups delivers e to the subscriptions of its scope whose users the audience
-// names or whose groups it does.
+// names or whose groups it does: found by these, or among all of the scope if those are
+// fewer.
 func (b *Bus) emitToGroups(e ChangeEvent) {
 	a := e.Audience
 	var (
-		names   []string // of teams
+		sc      *scope
 		teams   [][]*Subscription
 		members int
 		all     []slot
 	)
-	b.mu.Lock()
-	sc := b.scopes.m[e.Scope]
-	if sc != nil {
-		for _, name := range a.more.groups {
+	for some := range slices.Chunk(a.more.groups, 256) { // so that mu is not held for long
+		b.mu.Lock()
+		for _, name := range some {
 			if t := b.teams.m[name]; t != nil {
-				names, teams = append(names, name), append(teams, t.lend())
+				teams = append(teams, t.lend())
 				members += len(t.subs)
 			}
 		}
-		if len(teams) > 0 || len(a.users) > 0 {
-			all = sc.lend()
-		}
+		b.mu.Unlock()
+	}
+	b.mu.Lock()
+	if sc = b.scopes.m[e.Scope]; sc != nil && members+len(a.users) > 0 {
+		all = sc.lend()
 	}
 	b.mu.Unlock()
 	if len(all) == 0 {
@@ -158,42 +167,49 @@ func (b *Bus) emitToGroups(e ChangeEvent) {
 	}
 	d := &Delivery{Event: e}
 	delivered, drops := 0, 0
+	var given map[*Subscription]bool // where one may be found twice
 	give := func(s *Subscription) {
-		delivered++
-		if !s.push(d) {
+		if !s.Sees(a) || given[s] {
+			return
+		}
+		if given != nil {
+			given[s] = true
+		}
+		if delivered++; !s.push(d) {
 			drops++
 		}
 	}
 	if members+len(a.users) >= len(all) {
 		for _, sl := range all {
-			if sl.sub.Sees(a) {
-				give(sl.sub)
-			}
+			give(sl.sub)
 		}
 	} else {
-		for i, subs := range teams {
-			for _, s := range subs {
-				if s.has(e.Scope) && s.Sees(a) && !slices.ContainsFunc(names[:i], s.isIn) {
-					give(s)
-				}
+		if len(teams)+len(a.users) > 1 {
+			given = make(map[*Subscription]bool)
+		}
+		for _, s := range slices.Concat(teams...) {
+			if s.has(e.Scope) {
+				give(s)
 			}
 		}
 		for _, u := range a.users {
-			b.mu.Lock()
-			var of []slot
-			if g := b.scopeUsers.m[scopeUser{e.Scope, u}]; g != nil {
-				of = g.lend()
-			}
-			b.mu.Unlock()
-			for _, sl := range of {
-				if sl.sub.Sees(a) && !slices.ContainsFunc(names, sl.sub.isIn) {
-					give(sl.sub)
-				}
+			for _, sl := range b.onScope(e.Scope, u) {
+				give(sl.sub)
 			}
 		}
 	}
 	b.delivered.Add(uint64(delivered))
 	b.dropped(sc, &d.Event, drops)
+}
+
+// onScope returns the present subscriptions of a user to a scope.
+func (b *Bus) onScope(scope, user string) []slot {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if g := b.scopeUsers.m[scopeUser{scope, user}]; g != nil {
+		return g.lend()
+	}
+	return nil
 }
 
 func (s *Subscription) has(scope string) bool {

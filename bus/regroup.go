@@ -5,37 +5,17 @@ import "sync/atomic"
 // Regroup says that the groups of users are others, or were for a while: a change to them
 // was committed. Their subscriptions are stale before it returns, and have been regrouped.
 // Whoever emits, calls it before what was committed later. It wakes the readers.
-//
-// It returns what Regroups does from then on.
-func (b *Bus) Regroup(users ...string) uint64 {
+func (b *Bus) Regroup(users ...string) {
 	n := b.regroups.Add(1)
 	for _, u := range users {
-		staleSince(b.ofUser(u), n, true)
-	}
-	return n
-}
-
-// RegroupNew is Regroup for those subscriptions of users alone that began since a call of
-// Regroup returned n: they may know nothing of it, if what they missed was told to them
-// from something that did not have it yet.
-func (b *Bus) RegroupNew(n uint64, users ...string) {
-	for _, u := range users {
-		for _, sl := range b.ofUser(u) {
-			if sl.sub.Regrouped() < n {
-				staleSince([]slot{sl}, b.regroups.Add(1), true)
-			}
+		b.mu.Lock()
+		var of []slot
+		if g := b.users.m[u]; g != nil {
+			of = g.lend()
 		}
+		b.mu.Unlock()
+		staleSince(of, n, true)
 	}
-}
-
-// ofUser returns the present subscriptions of a user.
-func (b *Bus) ofUser(id string) []slot {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if g := b.users.m[id]; g != nil {
-		return g.lend()
-	}
-	return nil
 }
 
 // RegroupAll is Regroup for all users.
@@ -91,6 +71,6 @@ func (b *Bus) Regroups() uint64 { return b.regroups.Load() }
 
 // Stale returns up to which of these calls the groups of the user must be known, to be
 // compared with what [Bus.Regroups] returned before they were asked for. It is as many as
-// there were when the subscription began, or later ones that concern the user. An event
-// that was taken before Stale returned n is not newer than call n+1.
+// there were when the subscription began, or later ones that concern the user. A reader
+// looks after it has taken an event: that of a call which came before the event shows then.
 func (s *Subscription) Stale() uint64 { return s.stale.Load() }

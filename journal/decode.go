@@ -79,7 +79,6 @@ func (r *Record) decode(defs *Definitions, op string, definition int32, facts []
 			r.Regroup = &Regroup{Users: []string{wire.User}}
 			return nil
 		}
-		r.Regroup = &Regroup{All: true}
 	default:
 		return fmt.Errorf("journal record at %X/%X: unknown op %q: the schema is newer than this pgbell, upgrade it", r.LSN>>32, uint32(r.LSN), op)
 	}

@@ -143,7 +143,7 @@ func arrange(records []Record) ([]Record, bool) {
 		return records, changed
 	}
 	if moved {
-		records = regroup(records, steps)
+		records = recordsOf(steps, records)
 	}
 	if doubtful {
 		records = append(records, records[len(records)-1].Doubtful())
@@ -310,8 +310,8 @@ func chain(steps []step, at []int) (trail []int, certain bool) {
 	return trail, true
 }
 
-// regroup makes records of steps in their order, one for each run that one record gave.
-func regroup(records []Record, steps []step) []Record {
+// recordsOf makes records of steps in their order, one for each run that one record gave.
+func recordsOf(steps []step, records []Record) []Record {
 	var told []Record
 	from := -1
 	for i := 0; i < len(steps); i++ {

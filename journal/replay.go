@@ -23,9 +23,24 @@ type Replay struct {
 // Regrouped says whether the groups of a user may be others than when Since was read:
 // rows of a whole group may have come into sight, or gone out of it.
 func (p *Replay) Regrouped(user string) bool {
-	return user != "" && slices.ContainsFunc(p.Records, func(r Record) bool {
-		return r.Regroup != nil && (r.Regroup.All || slices.Contains(r.Regroup.Users, user)) && !p.Since.Covers(r.Tx)
-	})
+	return p.regroups(user, func(r *Record) bool { return !p.Since.Covers(r.Tx) })
+}
+
+// Outruns says whether the replay may hold what was committed after a regrouping of a user
+// of which the bus has not told yet: who is in which group must be asked for now.
+func (p *Replay) Outruns(user string) bool {
+	return p.Ahead || p.regroups(user, func(*Record) bool { return true })
+}
+
+// regroups says whether a record for which f holds regroups a user.
+func (p *Replay) regroups(user string, f func(*Record) bool) bool {
+	for i := range p.Records {
+		r := &p.Records[i]
+		if r.Regroup != nil && (r.Regroup.All || slices.Contains(r.Regroup.Users, user)) && f(r) {
+			return user != ""
+		}
+	}
+	return false
 }
 
 // Events returns what a subscriber to scopes gets of the records, in order: what

@@ -80,12 +80,11 @@ func (s *session) catchUp(ctx context.Context) error {
 		s.emit(doubt.resets()...)
 	}
 	batch = s.reader.InOrder(batch)
-	again := groups.tell(s.bus)
 	if stream {
 		s.tail.Start(end, 0)
 	}
 	s.tail.Add(batch, end, floor)
-	again()
+	groups.tell(s.bus)
 	s.emit(batch...)
 	s.advance(end)
 	s.batch = emptied(batch)
@@ -144,28 +143,31 @@ type regroups struct {
 	all   bool
 }
 
+// maxRegrouped is how many users are told apart: of more, it is cheaper to ask for all who
+// have a stream.
+const maxRegrouped = 10_000
+
 func (g *regroups) add(r *journal.Regroup) {
-	if r != nil {
-		g.all = g.all || r.All
-		g.users = append(g.users, r.Users...)
+	if r == nil || g.all {
+		return
+	}
+	g.users = append(g.users, r.Users...)
+	if g.all = r.All || len(g.users) > maxRegrouped; g.all {
+		g.users = nil
 	}
 }
 
-// tell has them asked for again. It comes before anything of the reading is told, for a
-// change that was committed after a regrouping may stand before it. again does so for the
-// streams that began since, once the tail has the reading: before, it had not told them.
-func (g *regroups) tell(b *bus.Bus) (again func()) {
+// tell has them asked for again. It comes before anything of the reading is emitted, for a
+// change that was committed after a regrouping may stand before it; and after the tail has
+// the reading: a stream that begins later finds the regrouping there.
+func (g *regroups) tell(b *bus.Bus) {
 	switch {
 	case g.all:
 		b.RegroupAll()
-		return b.RegroupAll
 	case len(g.users) > 0:
 		slices.Sort(g.users)
-		g.users = slices.Compact(g.users)
-		n := b.Regroup(g.users...)
-		return func() { b.RegroupNew(n, g.users...) }
+		b.Regroup(slices.Compact(g.users)...)
 	}
-	return func() {}
 }
 
 func (s *session) advance(to journal.Cursor) {

@@ -93,7 +93,7 @@ func (h *Handler) joinGroups(ctx context.Context, asker Asker, id *Identity) *pr
 	if id.UserID == "" {
 		id.Groups = nil
 	}
-	err := error(nil)
+	var err error
 	if h.cfg.Groups != nil && id.UserID != "" {
 		id.Groups, _, err = h.groupsOf(ctx, asker, *id, 0) // whether that is old by now, the stream finds out
 	} else if len(id.Groups) > MaxGroups {

@@ -470,6 +470,27 @@ func TestGroupsAreAskedForBehindAReplayThatIsAhead(t *testing.T) {
 	})
 }
 
+// So may one of a reading that the bus is about to tell: a page's cursor covers the
+// regrouping, an answer of a moment ago doesn't.
+func TestGroupsAreAskedForBehindAReplayWithTheirRegrouping(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
+		var m *members
+		w, m := grouped(t, settings{Config: Config{Replay: func(context.Context, journal.Cursor) (*journal.Replay, error) {
+			m.set("alice", "blue")
+			return &journal.Replay{Since: parse(t, cursor(10)), End: parse(t, cursor(20)), Records: []journal.Record{
+				{Tx: 9, Regroup: &journal.Regroup{Users: []string{"alice"}}},
+				record(11, bus.Named(nil, []string{"red"}), "a"), record(12, bus.Named(nil, []string{"blue"}), "a"),
+			}}, nil
+		}}})
+		c := w.open("scope=a&since="+cursor(10), "Who", "alice")
+		for it := c.nextEvent(); it.data != resetData("a", ReasonGroups); it = c.nextEvent() {
+			if it.data == keyData("a", 11) {
+				t.Fatalf("got %v", it)
+			}
+		}
+	})
+}
+
 // The groups change while a long replay is written.
 func TestReplayStopsWhenTheGroupsChange(t *testing.T) {
 	eachWireInBubble(t, func(t *testing.T) {

@@ -81,14 +81,15 @@ func (s *stream) replay() (r *journal.Replay, events []bus.ChangeEvent, reason s
 	case r.Reset != "":
 		return nil, nil, r.Reset, nil
 	}
-	if r.Ahead && s.asksGroups() {
+	switch user := s.req.id.UserID; {
+	case !s.asksGroups():
+	case r.Regrouped(user):
+		return nil, nil, ReasonGroups, nil
+	case r.Outruns(user):
 		s.sub.SetStale()
 		if err := s.permitted(); err != nil {
 			return nil, nil, "", err
 		}
-	}
-	if s.asksGroups() && r.Regrouped(s.req.id.UserID) {
-		return nil, nil, ReasonGroups, nil
 	}
 	for e := range r.Events(s.req.scopes, s.sub.Sees) {
 		if len(events) == s.h.cfg.MaxReplay {
