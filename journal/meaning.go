@@ -163,30 +163,15 @@ func (s *spec) names(list []string, row []fact, field int) (all []string, known 
 	return list, true
 }
 
-// groups appends to list the groups of an owner that has a template: one, or one for each
-// element of the array among its columns.
+// groups appends to list the groups of an owner that has a template.
 func (s *spec) groups(list []string, row []fact, o owner) (all []string, known bool) {
-	values := make([]string, len(o.fields))
-	array, elements := -1, []string{""} // which of the columns is one
+	values := make([][]string, len(o.fields))
 	for i, field := range o.fields {
-		if s.kinds[field] == kindList {
-			array = i
-			if elements, known = s.names(nil, row, field); !known {
-				return list, false
-			}
-		} else if values[i] = row[field].text; !row[field].given {
-			return list, true
+		if values[i], known = s.names(nil, row, field); !known {
+			return list, false
 		}
 	}
-	for _, element := range elements {
-		if array >= 0 {
-			values[array] = element
-		}
-		if name, ok := o.group.Make(values); ok {
-			list = append(list, name)
-		}
-	}
-	return list, true
+	return append(list, o.group.Names(values)...), true
 }
 
 func appendUser(users []string, id string) []string {

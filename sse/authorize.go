@@ -45,7 +45,8 @@ type Asker struct {
 
 type askerKey struct{}
 
-// AskerOf returns for whom ctx, an AuthorizeFunc's, is: the zero Asker of any other.
+// AskerOf returns for whom ctx, an AuthorizeFunc's or a GroupsFunc's, is: the zero Asker of
+// any other.
 func AskerOf(ctx context.Context) Asker {
 	asker, _ := ctx.Value(askerKey{}).(Asker)
 	return asker

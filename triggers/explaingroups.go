@@ -9,8 +9,7 @@ func (x *explainer) rowGroups(template string) (RowOwner, error) {
 	if err != nil {
 		return o, err
 	}
-	values := make([]string, len(group.Columns()))
-	array, elements := -1, []string{""} // which of the columns is one
+	values := make([][]string, len(group.Columns()))
 	for i, column := range group.Columns() {
 		v, all, why, err := x.ids(column)
 		switch {
@@ -21,25 +20,14 @@ func (x *explainer) rowGroups(template string) (RowOwner, error) {
 			why = column + " is empty"
 		case len(all) == 0:
 			why = column + " is longer than 1024 bytes"
-		case v.kind == "list":
-			array, elements = i, all
-		default:
-			values[i] = all[0]
 		}
 		if err != nil || why != "" {
 			o.Why = why
 			return o, err
 		}
+		values[i] = all
 	}
-	for _, element := range elements {
-		if array >= 0 {
-			values[array] = element
-		}
-		if name, ok := group.Make(values); ok {
-			o.Groups = append(o.Groups, name)
-		}
-	}
-	if len(o.Groups) == 0 {
+	if o.Groups = group.Names(values); len(o.Groups) == 0 {
 		o.Why = "no group may have the name that it would have: it is longer than 1024 bytes, begins with a colon, or could be made of other values"
 	}
 	return o, nil

@@ -70,3 +70,25 @@ func (g Group) Make(values []string) (name string, ok bool) {
 	name = b.String()
 	return name, name != "" && name[0] != ':'
 }
+
+// Names returns the groups that a row names, each of g's columns having some values: one, or
+// those of an array, or none.
+func (g Group) Names(values [][]string) []string {
+	var names []string
+	row := make([]string, len(values))
+	var fill func(column int)
+	fill = func(column int) {
+		if column == len(values) {
+			if name, ok := g.Make(row); ok {
+				names = append(names, name)
+			}
+			return
+		}
+		for _, value := range values[column] {
+			row[column] = value
+			fill(column + 1)
+		}
+	}
+	fill(0)
+	return names
+}

@@ -234,7 +234,7 @@ as $$
     ), roles as (
         select c.name, c.attnum, b.oid as base, b.oid < 16384 as builtin, b.typinput = 'array_in'::regproc as list,
             c.name = any (f.key) as key, c.name = any ((select s.names from scoped s)::text[]) as scope,
-            coalesce(c.name = any (pgbell.columns_in(f.audience) || f.regroup), false) as owner,
+            coalesce(c.name = any ((select pgbell.columns_in(f.audience) || f.regroup)::text[]), false) as owner,
             coalesce(c.name = any (f.payload), false) as payload,
             case when b.oid = any ('{smallint,integer,bigint,numeric,real,double precision}'::regtype[]) then 'number'
                 when b.oid = 'boolean'::regtype then 'boolean' else 'text' end as kind,
@@ -338,7 +338,7 @@ begin
                     then 'changed' else 'image_changed' end, c.name, o, pgbell.quoted(c.name), n)
                 else 'null' end order by c.i), max(c.attnum),
             string_agg(format('facts[%s]', first - 1 + c.i), ', ' order by c.i)
-                filter (where c.name = any (f.columns || f.key || pgbell.columns_in(f.audience) || array(
+                filter (where c.name = any (f.columns || f.key || (select pgbell.columns_in(f.audience)) || array(
                     select unnest(p.columns) from unnest(f.scopes) t (t), pgbell.parse_template(t.t) p)))
         into names, last, counting
         from unnest(columns) with ordinality c (name, attnum, type, i);

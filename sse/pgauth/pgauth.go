@@ -27,10 +27,11 @@ type Config struct {
 	Groups string // the function that Groups asks, (user_id text) returns text[]; named as in SQL
 }
 
-// Authorizer asks functions of the database: (user_id text, scope text) returns
-// boolean for Authorize, Config.Groups for Groups. Where more is asked than connections can answer, users take turns, and
-// networks of the anonymous; none has all connections, and live streams come first. An anonymous user's id is null there; null for an answer is no. All
-// methods are safe for concurrent use.
+// Authorizer asks functions of the database: (user_id text, scope text) returns boolean
+// for Authorize, Config.Groups for Groups. Where more is asked than connections can
+// answer, users take turns, and networks of the anonymous; none has all connections, and
+// live streams come first. An anonymous user's id is null there; null for an answer is no,
+// or no groups. All methods are safe for concurrent use.
 type Authorizer struct {
 	allows callee // "": there is none
 	groups callee // as well
@@ -44,7 +45,8 @@ type Authorizer struct {
 // callee is a function that is asked.
 type callee struct {
 	name    string                 // as it was given
-	args    string                 // types
+	types   string                 // of its arguments
+	args    string                 // as the query gives them
 	params  string                 // in words
 	returns string                 // type
 	call    atomic.Pointer[string] // the query; nil until the function was found
@@ -81,8 +83,11 @@ func New(conf *pgx.ConnConfig, name string, cfg Config) (*Authorizer, error) {
 		return nil, err
 	}
 	return &Authorizer{
-		allows: callee{name: name, args: "pg_catalog.text,pg_catalog.text", params: "user_id text, scope text", returns: "pg_catalog.bool"},
-		groups: callee{name: cfg.Groups, args: "pg_catalog.text", params: "user_id text", returns: "pg_catalog.text[]"},
+		allows: callee{
+			name: name, types: "pg_catalog.text,pg_catalog.text", args: "$1::pg_catalog.text, $2::pg_catalog.text",
+			params: "user_id text, scope text", returns: "pg_catalog.bool",
+		},
+		groups: callee{name: cfg.Groups, types: "pg_catalog.text", args: "$1::pg_catalog.text", params: "user_id text", returns: "pg_catalog.text[]"},
 		cfg:    cfg, pool: pool, turns: newTurns(cfg.MaxConns), cache: cache{answers: map[question]answer{}},
 	}, nil
 }
@@ -196,7 +201,7 @@ func (a *Authorizer) scan(ctx context.Context, f *callee, to any, args ...any) e
 // findSQL looks the function up by the connection's path of names, as whoever named it
 // meant it, and gives the call by its schema. All else it names by the schema itself.
 const findSQL = `
-select pg_catalog.format('select %I.%I(', n.nspname, p.proname),
+select pg_catalog.format('select %I.%I(%s)', n.nspname, p.proname, $4::pg_catalog.text),
 	p.prorettype operator(pg_catalog.=) $3::pg_catalog.text::pg_catalog.regtype and not p.proretset and p.prokind operator(pg_catalog.=) 'f',
 	pg_catalog.has_function_privilege(p.oid, 'execute') and pg_catalog.has_schema_privilege(n.oid, 'usage')
 from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) p.pronamespace
@@ -211,12 +216,12 @@ func (a *Authorizer) query(ctx context.Context, f *callee) (string, error) {
 		call         string
 		fit, allowed bool
 	)
-	err := a.pool.QueryRow(ctx, findSQL, f.name, f.args, f.returns).Scan(&call, &fit, &allowed)
+	err := a.pool.QueryRow(ctx, findSQL, f.name, f.types, f.returns, f.args).Scan(&call, &fit, &allowed)
 	if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) && pgErr.Code[:2] == "42" { // not a name
 		err = pgx.ErrNoRows
 	}
 	plain := strings.NewReplacer("pg_catalog.bool", "boolean", "pg_catalog.", "", ",", ", ")
-	types := plain.Replace(f.args)
+	types := plain.Replace(f.types)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
 		return "", fmt.Errorf("%w %s(%s) does not exist: name it with its schema, without arguments", ErrFunction, f.name, f.params)
@@ -227,13 +232,6 @@ func (a *Authorizer) query(ctx context.Context, f *callee) (string, error) {
 	case !allowed:
 		return "", fmt.Errorf("%w %s(%s) may not be called by this role: grant it EXECUTE, and USAGE of the schema", ErrFunction, f.name, types)
 	}
-	for i, typ := range strings.Split(f.args, ",") {
-		if i > 0 {
-			call += ", "
-		}
-		call += fmt.Sprintf("$%d::%s", i+1, typ)
-	}
-	call += ")"
 	f.call.Store(&call)
 	return call, nil
 }
