@@ -162,3 +162,22 @@ func BenchmarkEmitToTeams(b *testing.B) {
 		})
 	}
 }
+
+// Emit to a scope of 1,000 subscribers for whoever is in one of 50,000 teams, as many as an
+// array may name, and for who left all but one of them.
+func BenchmarkEmitToManyTeams(b *testing.B) {
+	x := newBus(b, bus.Config{})
+	defer x.CloseAll()
+	teams := make([]string, 50_000)
+	for i := range teams {
+		teams[i] = fmt.Sprint("team:", i)
+	}
+	for i := range 1000 {
+		x.Subscribe([]string{"a"}, in(strconv.Itoa(i), teams[i*50:i*50+10]...))
+	}
+	all := bus.Named(nil, teams)
+	for b.Loop() {
+		x.Emit(bus.ChangeEvent{Scope: "a", Audience: all})
+		x.Emit(bus.ChangeEvent{Scope: "a", Audience: all.Minus(bus.Named(nil, teams[1:]))})
+	}
+}
