@@ -51,7 +51,14 @@ func TestCompletionOffersWhatFits(t *testing.T) {
 		{"five", []string{"attach"}, nothing},
 		{database(t), []string{"detach"}, nothing},
 	} {
-		if got := completions(t, test.db, test.words...); !slices.Equal(got, test.want) {
+		got, tooLate := []string(nil), true
+		for try := 0; try < 60 && tooLate; try++ {
+			begun := time.Now()
+			got = completions(t, test.db, test.words...)
+			// On a busy machine a database that answers may not have done so in time.
+			tooLate = slices.Equal(got, nothing) && !slices.Equal(test.want, nothing) && time.Since(begun) >= completionWait
+		}
+		if !slices.Equal(got, test.want) {
 			t.Errorf("completing %q on %s: %q, want %q", test.words, test.db, got, test.want)
 		}
 	}
