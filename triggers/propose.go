@@ -22,6 +22,8 @@ type Proposal struct {
 	// might attach them.
 	Members []Feed
 	Former  *Feed // the feed that the table has already
+
+	singular string // the table's name
 }
 
 // Reason says why something is proposed.
@@ -102,13 +104,14 @@ func propose(ctx context.Context, db Querier, table string) (Proposal, error) {
 	if err := p.groups(ctx, db, foreign); err != nil {
 		return Proposal{}, err
 	}
+	p.singular = singular(name)
 	own := literal(name)
 	if scope.Reserved(own) {
 		own = literal(p.Feed.Table)
 	}
 	p.scope(own, "any change of the table")
 	if len(p.Key) > 0 {
-		p.scope(template(singular(name), p.Key), "one row, by the primary key")
+		p.scope(template(p.singular, p.Key), "one row, by the primary key")
 	}
 	for _, f := range foreign {
 		if len(f.columns) == 1 && slices.Contains(p.Feed.Audience, f.columns[0]) {

@@ -24,6 +24,7 @@ func newApp(stdout, stderr io.Writer) *cli.Command {
 			serveCommand(),
 			tailCommand(),
 			explainCommand(),
+			depsCommand(),
 			doctorCommand(),
 			tokenCommand(),
 			demoCommand(),

@@ -19,7 +19,8 @@ var mayImport = map[string][]string{
 	"sse":           {"bus", "journal", "journal/scope", "sse/internal/wire"},
 	"sse/jwtauth":   {"bus", "journal", "journal/scope", "sse", "sse/internal/wire", "internal/loopback", "internal/reload"},
 	"sse/pgauth":    {"bus", "journal", "journal/scope", "sse", "sse/internal/wire"},
-	"triggers":      {"journal/scope"},
+	"triggers":      {"journal/scope", "triggers/deps"},
+	"triggers/deps": nil,
 	"migrations":    nil,
 	"js":            nil,
 

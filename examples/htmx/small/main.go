@@ -7,6 +7,7 @@ import (
 	"log"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
 
 	"github.com/jackc/pgx/v5"
@@ -15,6 +16,7 @@ import (
 	"github.com/pgbell/pgbell/bus"
 	"github.com/pgbell/pgbell/listener"
 	"github.com/pgbell/pgbell/sse"
+	"github.com/pgbell/pgbell/triggers"
 )
 
 var page = template.Must(template.New("page").Parse(`<!doctype html>
@@ -23,8 +25,8 @@ var page = template.Must(template.New("page").Parse(`<!doctype html>
 <script src="/static/htmx2/htmx.min.js"></script>
 <script src="/static/htmx2/sse.min.js"></script>
 <script src="/static/live.js"></script>
-<main hx-ext="sse" sse-connect="/events?scope=project:7&since={{.Cursor}}" sse-close="close" hx-history="false">
-  <ul hx-get="/tasks" hx-trigger="sse:project:7, refresh">{{template "tasks" .}}</ul>
+<main hx-ext="sse" sse-connect="/events?{{.Stream}}" sse-close="close" hx-history="false">
+  <ul hx-get="/tasks" hx-trigger="{{range .Scopes}}sse:{{.}}, {{end}}refresh">{{template "tasks" .}}</ul>
 </main>
 {{define "tasks"}}{{range .Tasks}}<li>{{.}}</li>{{else}}<li>Nothing to do.</li>{{end}}{{end}}`))
 
@@ -40,11 +42,12 @@ func build(db *pgxpool.Pool) (http.Handler, *listener.Listener) {
 	b := must(bus.New(bus.Config{}))
 	l := must(listener.New(db.Config().ConnConfig, b, listener.Config{Logger: slog.Default()}))
 	h := must(sse.NewHandler(b, sse.Config{Authenticate: whoAsks, Replay: l.Replay, Ready: l.Ready}))
+	needs := must(triggers.Deps(context.Background(), db, query))
 	mux := http.NewServeMux()
 	mux.Handle("/events", h)
 	mux.Handle("/static/", http.FileServer(http.Dir(".")))
-	mux.Handle("/{$}", show(db, "page"))
-	mux.Handle("/tasks", show(db, "tasks"))
+	mux.Handle("/{$}", show(db, needs, "page"))
+	mux.Handle("/tasks", show(db, needs, "tasks"))
 	mux.HandleFunc("/as/{user}", func(w http.ResponseWriter, r *http.Request) {
 		http.SetCookie(w, &http.Cookie{Name: "user", Value: r.PathValue("user"), Path: "/", HttpOnly: true})
 		http.Redirect(w, r, "/", http.StatusSeeOther)
@@ -52,14 +55,22 @@ func build(db *pgxpool.Pool) (http.Handler, *listener.Listener) {
 	return mux, l
 }
 
-const query = "select coalesce(title, '') from tasks where project_id = 7 and owner = $1 order by id"
+const query = "select coalesce(title, '') from tasks where project_id = $1 and owner = $2 order by id"
 
-// show answers with the whole page, or with the part of it that is fetched again.
-func show(db *pgxpool.Pool, part string) http.HandlerFunc {
+// show answers with the whole page, or with the part of it that is fetched again. Which scopes
+// the page listens to follows from the query: whoever changes that need not think of them.
+func show(db *pgxpool.Pool, needs triggers.Dependencies, part string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		user, err := whoAsks(r)
 		if err != nil {
 			http.Error(w, "open /as/alice first", http.StatusUnauthorized)
+			return
+		}
+		project := 7
+		scopes, err := needs.Scopes(project, user.UserID)
+		if err != nil {
+			log.Print(err) // it says what to attach
+			http.Error(w, "this page would go stale", http.StatusInternalServerError)
 			return
 		}
 		cursor, tasks := "", []string{}
@@ -68,7 +79,7 @@ func show(db *pgxpool.Pool, part string) http.HandlerFunc {
 			if err := tx.QueryRow(r.Context(), "select pgbell.cursor()").Scan(&cursor); err != nil {
 				return err
 			}
-			rows, _ := tx.Query(r.Context(), query, user.UserID)
+			rows, _ := tx.Query(r.Context(), query, project, user.UserID)
 			tasks, err = pgx.CollectRows(rows, pgx.RowTo[string]) // or the query's error
 			return err
 		})
@@ -78,7 +89,8 @@ func show(db *pgxpool.Pool, part string) http.HandlerFunc {
 			return
 		}
 		w.Header().Set("Cache-Control", "no-store")
-		_ = page.ExecuteTemplate(w, part, map[string]any{"Cursor": cursor, "Tasks": tasks})
+		stream := url.Values{"scope": scopes, "since": {cursor}}.Encode()
+		_ = page.ExecuteTemplate(w, part, map[string]any{"Stream": stream, "Scopes": scopes, "Tasks": tasks})
 	}
 }
 

@@ -1,0 +1,279 @@
+package triggers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pgbell/pgbell/journal/scope"
+	"github.com/pgbell/pgbell/triggers/deps"
+)
+
+// Dependencies say what the result of a query depends on, and which scopes tell of it.
+type Dependencies struct {
+	Relations []Relation
+	// Opaque names what can't be looked into: functions that aren't written with begin
+	// atomic or return, and what no trigger tells of, such as a materialized view.
+	Opaque []string
+	// Time names what gives another result each time, whatever the tables hold: now().
+	Time []string
+
+	params []uint32
+}
+
+// Relation is a table as the query reads it. A change matters only if the row, as it was or
+// as it became, is equal in all columns of Equals.
+type Relation struct {
+	Table   string
+	Columns []string // that the query uses
+	Equals  []deps.Equality
+	// Scope is the one that tells of all such changes, with the parameters in it: project:$1.
+	// Empty if there is none.
+	Scope string
+	// Audience is the feed's: who isn't in it is told nothing. Nil is everyone.
+	Audience []string
+	// Missing says why no scope tells, and Attach is a statement after which one does.
+	Missing, Attach string
+
+	template, plain string // of Scope, and of the table's feed
+}
+
+// Complete says whether the scopes tell of each change of a row that can change the result.
+func (d Dependencies) Complete() bool {
+	return len(d.Opaque) == 0 && !slices.ContainsFunc(d.Relations, func(r Relation) bool { return r.Scope == "" })
+}
+
+// Scopes are those that a page must listen to which shows the result with these arguments,
+// given as to pgx. It is an error if they would not tell of everything.
+func (d Dependencies) Scopes(args ...any) ([]string, error) {
+	if !d.Complete() {
+		return nil, fmt.Errorf("a change could go unheard: %s", strings.Join(d.unheard(), "; "))
+	}
+	if len(args) != len(d.params) {
+		return nil, fmt.Errorf("the query has %d parameters, and %d arguments are given", len(d.params), len(args))
+	}
+	scopes := []string{}
+	for _, r := range d.Relations {
+		s, null, err := r.scope(d.params, args)
+		if err != nil {
+			return nil, fmt.Errorf("scope %s: %w", r.Scope, err)
+		}
+		if !null && !slices.Contains(scopes, s) {
+			scopes = append(scopes, s)
+		}
+	}
+	return scopes, nil
+}
+
+func (d Dependencies) unheard() (why []string) {
+	for _, name := range d.Opaque {
+		why = append(why, name+" can't be looked into")
+	}
+	for _, r := range d.Relations {
+		if r.Scope == "" {
+			why = append(why, r.Table+" "+r.Missing+": "+strings.Join(strings.Fields(r.Attach), " "))
+		}
+	}
+	return why
+}
+
+// scope fills r's template in. No row matters if a parameter in it is null, and a value that
+// makes no scope leaves the one of the whole table.
+func (r Relation) scope(params []uint32, args []any) (name string, null bool, err error) {
+	t, err := scope.Parse(r.template)
+	if err != nil {
+		return "", false, err
+	}
+	name, ok := t.Make(func(i int) (string, bool) {
+		for _, e := range r.Equals {
+			if e.Column == t.Columns()[i] {
+				text, isNull, failed := e.Value.Of(params, args)
+				null, err = null || isNull, errors.Join(err, failed)
+				return text, failed == nil && !isNull
+			}
+		}
+		return "", false
+	})
+	switch {
+	case err != nil || null:
+		return "", null, err
+	case ok:
+		return name, false, nil
+	case r.plain != "":
+		return scope.Canonical(r.plain), false, nil
+	}
+	return "", false, errors.New("there is no such scope: it would be longer than 256 bytes, or is reserved; a scope of the whole table, without a column, would tell of it")
+}
+
+// Deps returns what the result of a query depends on, by the feeds there are now. The query
+// is one SELECT with parameters $1, $2 and so on, or the name of a function; [deps.Of] says
+// what it takes and how it fails.
+func Deps(ctx context.Context, db interface {
+	deps.Beginner
+	Querier
+}, query string) (Dependencies, error) {
+	found, err := deps.Of(ctx, db, query)
+	if err != nil {
+		return Dependencies{}, fmt.Errorf("look at the query: %w", err)
+	}
+	feeds, err := List(ctx, db)
+	if err != nil {
+		return Dependencies{}, err
+	}
+	d := Dependencies{Opaque: found.Opaque, Time: found.Time, params: found.Params}
+	wanted := map[string]*Feed{} // what to attach, by table
+	for _, s := range found.Scans {
+		r := Relation{Table: s.Table, Columns: s.Columns, Equals: s.Equals, Missing: "has no feed"}
+		i := slices.IndexFunc(feeds, func(f Feed) bool { return f.Table == s.Table && len(f.Scopes) > 0 })
+		if i >= 0 {
+			r.find(feeds[i], s)
+		}
+		if r.Missing != "" {
+			p, err := Propose(ctx, db, strconv.FormatUint(uint64(s.OID), 10))
+			if err != nil {
+				return Dependencies{}, err
+			}
+			switch {
+			case wanted[s.Table] != nil:
+			case i < 0:
+				wanted[s.Table] = newFeed(p, s, found.Scans)
+			default:
+				f := feeds[i]
+				wanted[s.Table] = &f
+			}
+			wanted[s.Table].extend(p, s, i < 0)
+		}
+		d.Relations = append(d.Relations, r)
+	}
+	for i, r := range d.Relations {
+		if r.Missing == "" {
+			continue
+		}
+		if d.Relations[i].Attach, _, err = SQL(*wanted[r.Table], nil); err != nil {
+			return Dependencies{}, fmt.Errorf("a feed of %s: %w", r.Table, err)
+		}
+	}
+	return d, nil
+}
+
+// find looks for the scope of a feed that tells of the changes that matter to a scan.
+func (r *Relation) find(f Feed, s deps.Scan) {
+	r.Audience, r.Missing = f.Audience, ""
+	best, rank := bestOf(f.Scopes, s)
+	for _, text := range f.Scopes {
+		if t, err := scope.Parse(text); err == nil && len(t.Columns()) == 0 {
+			r.plain = text
+		}
+	}
+	var unheard []string
+	for _, c := range s.Columns {
+		if f.Columns != nil && !slices.Contains(f.Columns, c) {
+			unheard = append(unheard, c)
+		}
+	}
+	switch {
+	case f.State != "ok":
+		r.Missing = "has a feed that doesn't tell of everything: " + f.State
+	case unheard != nil:
+		r.Missing = "has a feed that leaves out updates of " + strings.Join(unheard, ", ")
+	case rank < 0:
+		r.Missing = "has a feed, but each of its scopes is for some of the rows that the query reads"
+	default:
+		r.template, r.Scope = best, shown(best, s)
+	}
+}
+
+// What a scope is worth for the columns in it.
+const (
+	byParameter = 100 // a constant is of few values, and counts 1
+	byKey       = 10_000
+)
+
+// worth says how few changes a scope with these columns tells of beside those that matter; a
+// negative one does not tell of all that do.
+func worth(columns []string, s deps.Scan) int {
+	n := len(columns)
+	for _, c := range columns {
+		i := slices.IndexFunc(s.Equals, func(e deps.Equality) bool { return e.Column == c })
+		if i < 0 {
+			return -1
+		}
+		if s.Equals[i].Value.Param > 0 {
+			n += byParameter
+		}
+	}
+	if len(s.Key) > 0 && !slices.ContainsFunc(s.Key, func(c string) bool { return !slices.Contains(columns, c) }) {
+		n += byKey
+	}
+	return n
+}
+
+// bestOf returns the template that is worth most, the first of equals.
+func bestOf(templates []string, s deps.Scan) (best string, rank int) {
+	rank = -1
+	for _, text := range templates {
+		if t, err := scope.Parse(text); err == nil {
+			if n := worth(t.Columns(), s); n > rank {
+				best, rank = text, n
+			}
+		}
+	}
+	return best, rank
+}
+
+// shown is a scope with the parameters in place of their values.
+func shown(template string, s deps.Scan) string {
+	t, _ := scope.Parse(template)
+	b := t.Literals()[0]
+	for i, c := range t.Columns() {
+		for _, e := range s.Equals {
+			if e.Column != c {
+				continue
+			}
+			if e.Value.Param > 0 {
+				b += e.Value.String()
+			} else {
+				b += scope.Encode(e.Value.Text)
+			}
+		}
+		b += t.Literals()[i+1]
+	}
+	return b
+}
+
+// newFeed is one without scopes. It has an audience only if each scan of the table has a
+// parameter for each owner: then its rows are some users' own.
+func newFeed(p Proposal, s deps.Scan, all []deps.Scan) *Feed {
+	f := &Feed{Table: s.Table}
+	for _, o := range p.Owners {
+		if !slices.ContainsFunc(all, func(other deps.Scan) bool { return other.OID == s.OID && worth([]string{o.What}, other) < byParameter }) {
+			f.Audience = append(f.Audience, o.What)
+		}
+	}
+	return f
+}
+
+// extend adds to f what it lacks to tell of a scan: columns, and a scope as one would be
+// proposed, or by the column of a parameter.
+func (f *Feed) extend(p Proposal, s deps.Scan, isNew bool) {
+	for _, c := range s.Columns {
+		if f.Columns != nil && !slices.Contains(f.Columns, c) {
+			f.Columns = append(slices.Clone(f.Columns), c)
+		}
+	}
+	if _, rank := bestOf(f.Scopes, s); rank >= byParameter || rank >= 0 && !isNew {
+		return
+	}
+	candidates := p.Feed.Scopes
+	for _, e := range s.Equals {
+		if text := template(p.singular+"_"+e.Column, []string{e.Column}); e.Value.Param > 0 && checkTemplate(text) == nil {
+			candidates = append(candidates, text)
+		}
+	}
+	if best, _ := bestOf(append(slices.Clone(f.Scopes), candidates...), s); !slices.Contains(f.Scopes, best) {
+		f.Scopes = append(slices.Clone(f.Scopes), best)
+	}
+}

@@ -1,0 +1,299 @@
+package deps
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/pgbell/pgbell/internal/pgtest"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
+
+var (
+	oracleQueries = flag.Int("queries", 0, "queries that are compared with what writes do to their results; 0: few")
+	oracleSeed    = flag.Uint64("seed", 0, "where the oracle begins")
+)
+
+// watching has each change of a row kept, and a function that tries statements, one by one:
+// each is undone after the query's result was looked at again.
+const watching = `
+create table f.seen (n int generated always as identity, tbl text, old jsonb, new jsonb);
+grant select on f.seen to reader;
+create function f.see() returns trigger language plpgsql as $$
+begin
+	insert into f.seen (tbl, old, new) values (tg_argv[0], case when tg_op <> 'INSERT' then to_jsonb(old) end, case when tg_op <> 'DELETE' then to_jsonb(new) end);
+	return null;
+end $$;
+do $$
+declare t text;
+begin
+	foreach t in array '{users,projects,tasks,notes,events,things,large_things,big}'::text[] loop
+		execute format('create trigger see after insert or update or delete on f.%I for each row execute function f.see(%L)', t, 'f.' || t);
+	end loop;
+end $$;
+create function f.try(query text, statements text[], one int, two int, three text) returns table (n int, differs boolean, changes text) language plpgsql as $$
+declare
+	digest text := 'select coalesce(string_agg(r::text, chr(10) order by r::text collate "C"), '''') from (' || query || ') r';
+	before text;
+	after  text;
+	plan   json;
+begin
+	set local role reader;
+	execute 'explain (format json) ' || digest into plan using one, two, three;
+	if (plan -> 0 -> 'Plan' ->> 'Total Cost')::numeric > 2000 then
+		return; -- others show the same in less time
+	end if;
+	execute digest into before using one, two, three;
+	reset role;
+	for i in 1 .. cardinality(statements) loop
+		begin
+			execute statements[i];
+			set local role reader;
+			execute digest into after using one, two, three;
+			reset role;
+			n := i;
+			differs := after is distinct from before;
+			changes := (select jsonb_agg(jsonb_build_object('table', s.tbl, 'old', s.old, 'new', s.new)) from f.seen s);
+			raise exception 'undo';
+		exception
+			when unique_violation or not_null_violation or check_violation or cardinality_violation or numeric_value_out_of_range then
+				continue;
+			when raise_exception then
+				null;
+		end;
+		if changes is not null then
+			return next;
+		end if;
+	end loop;
+end $$;
+analyze;`
+
+func oracleDatabase(t testing.TB) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), pgtest.Database(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close(context.Background()) })
+	for _, sql := range []string{strings.ReplaceAll(generated, "create role reader", "do $$ begin create role reader; exception when duplicate_object then null; end $$"), watching} {
+		if _, err := conn.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return conn
+}
+
+// change is of a row as a trigger saw it.
+type change struct {
+	Table    string
+	Old, New map[string]any
+}
+
+type tried struct {
+	N       int
+	Differs bool
+	Changes changes
+}
+
+type changes []change
+
+// ScanText keeps the digits of numbers, of which JSON in Go would lose some.
+func (c *changes) ScanText(v pgtype.Text) error {
+	d := json.NewDecoder(strings.NewReader(v.String))
+	d.UseNumber()
+	return d.Decode(c)
+}
+
+// hears says whether d has a scan for which the change of a row matters.
+func hears(d Dependencies, c change, values []string) bool {
+	old, new := c.Old, c.New
+	matches := func(s Scan, row map[string]any) bool {
+		for _, e := range s.Equals {
+			want := e.Value.Text
+			if p := e.Value.Param; p > 0 {
+				want = values[p-1]
+			}
+			if row[e.Column] == nil || fmt.Sprint(row[e.Column]) != want {
+				return false
+			}
+		}
+		return row != nil
+	}
+	for _, s := range d.Scans {
+		if s.Table != c.Table || !matches(s, old) && !matches(s, new) {
+			continue
+		}
+		if old == nil || new == nil || slices.ContainsFunc(s.Columns, func(name string) bool { return fmt.Sprint(old[name]) != fmt.Sprint(new[name]) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// trial is a query with arguments, and what statements did to its result.
+type trial struct {
+	query      string // its parameters in order
+	args       []any
+	values     []string // of the query's parameters
+	statements []string
+	results    []tried
+}
+
+func (x trial) String() string { return fmt.Sprintf("%s\nwith %v", x.query, x.values) }
+
+// corpus are queries in which one rule matters, and nothing else hides it.
+var corpus = []string{
+	"select z.id from (select id, project from tasks order by id limit 1) z where z.id = 2",
+	"select z.id from (select id, project from tasks order by id offset 1) z where z.id = 2",
+	"select z.id, z.n from (select id, row_number() over (order by id) as n from tasks) z where z.id = 2",
+	"select z.id from (select distinct on (project) id, project from tasks order by project, id) z where z.id = 5",
+	"select count(*) from (select distinct project, assignee from tasks) z",
+	"select z.project from (select id, project, tag from tasks order by tag, id limit 1) z",
+	"select p.id, u.id from projects p left join users u on u.team = p.team and p.team = $1",
+	"select p.id, u.id from users u right join projects p on u.team = p.team and p.team = $1",
+	"select p.id, u.id from users u full join projects p on u.team = p.team where p.team = $1 or u.team = $2",
+	"select p.id, u.id from projects p full join users u on u.team = p.team and u.team = p.id",
+	"select id from tasks t where project = 3 and project not in (select u.boss from users u where u.id not in (3, 4))",
+	"select id from tasks t where project = $1 and project in (select u.boss from users u where u.id < 4)",
+	"select id, busy(who => project) from tasks where project = 2",
+	"select bosses(assignee) from tasks where project = $1",
+	"select id from notes where body = 'x' and task = 2",
+	"select count(*) from users where nick = 'ann'",
+	"select id from tasks where project = $1 or assignee = $2",
+	"select t::text from tasks t where t.id = $1",
+	"select project, assignee, n from (select project, assignee, count(*) n from tasks group by cube (project, assignee)) z where project = $1",
+	"select z.id from (select id, project from tasks union all select id, team from projects) z where z.project = $1",
+	"select z.id from (select id, project from tasks except select id, team from projects) z where z.project = $1",
+	"with recursive r (id, boss) as (select id, boss from users where id = $1 union select u.id, u.boss from users u join r on u.id = r.boss) select * from r",
+	"with p as (select id, team from projects where id = $1) select t.id, p.team from tasks t join p on p.id = t.project",
+	"select e.id from events_2 e where e.project = $1",
+	"select tag from things where id = $1",
+	"select id from users where id === $1",
+	"select n.id from notes n where n.task = $1",
+	"select generate_series(1, project), tag from tasks where id = $1",
+	"select p.id, x.n from projects p, lateral (select count(*) as n from tasks t where t.project = p.id) x where p.id = $1",
+	"select p.id, (select max(t.id) from tasks t where t.project = p.id) from projects p where p.id = $1",
+	"select t.id from tasks t join notes n on n.task = t.id and n.size = 1 where t.id = $1",
+	"select id from tasks where not done and state = 'open' and project = $1",
+	"select id from tasks where coalesce(project, $1) = $1",
+}
+
+// try takes a query of the corpus or, where these end, makes one, and tries statements. It is
+// false where Postgres refuses the query, or if it is one of several values where one is
+// wanted.
+func try(t testing.TB, conn *pgx.Conn, seed uint64, statements int) (x trial, d Dependencies, ok bool) {
+	t.Helper()
+	g := &generator{Rand: rand.New(rand.NewPCG(seed, 1))}
+	var sql string
+	switch {
+	case seed < uint64(len(corpus)):
+		sql, statements = corpus[seed], 4*statements
+	case g.one(2):
+		sql = g.small()
+	default:
+		g.depth = g.IntN(4)
+		sql = g.query(nil)
+	}
+	query, which := numbered(sql)
+	x.query, x.args = query, []any{1 + g.IntN(3), 1 + g.IntN(3), g.pick("x", "y", "Ann")}
+	for _, w := range which {
+		x.values = append(x.values, fmt.Sprint(x.args[w-1]))
+	}
+	d, err := Of(t.Context(), conn, query)
+	if q := (*QueryError)(nil); errors.As(err, &q) {
+		if seed < uint64(len(corpus)) {
+			t.Fatalf("%v: %s", err, sql)
+		}
+		return x, d, false
+	} else if err != nil {
+		t.Fatalf("seed %d: %v\n%v", seed, err, x)
+	}
+	var tables []string
+	for _, scan := range d.Scans {
+		tables = append(tables, strings.TrimPrefix(scan.Table, "f."))
+	}
+	for range statements {
+		x.statements = append(x.statements, g.statement(tables))
+	}
+	// What is executed has its parameters by their own numbers, all three.
+	rows, err := conn.Query(t.Context(), "select * from f.try($1, $2, $3, $4, $5)", unnumbered(query, which), x.statements, x.args[0], x.args[1], x.args[2])
+	if err == nil {
+		x.results, err = pgx.CollectRows(rows, pgx.RowToStructByPos[tried])
+	}
+	if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) && (pgErr.Code == "21000" || pgErr.Code == "22003") {
+		return x, d, false
+	} else if err != nil {
+		t.Fatalf("seed %d: %v\n%v", seed, err, x)
+	}
+	return x, d, true
+}
+
+func unnumbered(query string, which []int) string {
+	return parameter.ReplaceAllStringFunc(query, func(p string) string { return fmt.Sprintf("$%d", which[p[1]-'1']) })
+}
+
+// heard says whether d tells of the change that a statement made.
+func (x trial) heard(d Dependencies, r tried) bool {
+	return slices.ContainsFunc(r.Changes, func(c change) bool { return hears(d, c, x.values) })
+}
+
+// Whatever a statement does to the result of a query is told of by what the query is said to
+// depend on.
+func TestNoChangedResultIsMissed(t *testing.T) {
+	conn := oracleDatabase(t)
+	queries := *oracleQueries
+	if queries == 0 {
+		queries = 400
+	}
+	var refused, scans, bound, statements, differing, needless, needlessByTable int
+	for n := range queries {
+		x, d, ok := try(t, conn, *oracleSeed+uint64(n), 50)
+		if !ok {
+			refused++
+			continue
+		}
+		if len(d.Opaque)+len(d.Time) > 0 {
+			t.Fatalf("seed %d: opaque %q, time %q\n%v", *oracleSeed+uint64(n), d.Opaque, d.Time, x)
+		}
+		for _, s := range d.Scans {
+			scans++
+			bound += min(1, len(s.Equals))
+		}
+		for _, r := range x.results {
+			statements++
+			heard := x.heard(d, r)
+			switch {
+			case r.Differs && !heard:
+				t.Errorf("seed %d: %v\nits result was changed, unheard, by %s\nDepends on %+v\nThe rows %v", *oracleSeed+uint64(n), x, x.statements[r.N-1], d.Scans, r.Changes)
+				return
+			case r.Differs:
+				differing++
+			case heard:
+				needless++
+				fallthrough
+			default:
+				if slices.ContainsFunc(r.Changes, func(c change) bool {
+					return slices.ContainsFunc(d.Scans, func(s Scan) bool { return s.Table == c.Table })
+				}) {
+					needlessByTable++
+				}
+			}
+		}
+	}
+	t.Logf("%d queries (%d more were refused by Postgres), %d of %d scans with an equality; %d statements, %d results changed, none missed; needless %d, by table %d",
+		queries-refused, refused, bound, scans, statements, differing, needless, needlessByTable)
+	if differing < queries {
+		t.Errorf("%d results changed by %d statements: too few to show anything", differing, statements)
+	}
+}
