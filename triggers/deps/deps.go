@@ -76,10 +76,12 @@ func Of(ctx context.Context, db Beginner, query string) (Dependencies, error) {
 // functionName is a name, and perhaps types in parentheses.
 var functionName = regexp.MustCompile(`^(?:"[^"]+"|[\pL_][\pL\d_$]*)(?:\.(?:"[^"]+"|[\pL_][\pL\d_$]*))?(?:\s*\([^()$']*\))?$`)
 
+var valuesList = regexp.MustCompile(`(?i)^values\s*\(`)
+
 // called returns a query for all that a function returns, if text is the name of one.
 func called(ctx context.Context, tx pgx.Tx, text string) (string, error) {
 	name := strings.TrimSpace(text)
-	if !functionName.MatchString(name) {
+	if !functionName.MatchString(name) || valuesList.MatchString(name) {
 		return text, nil
 	}
 	find := "to_regproc"

@@ -64,7 +64,7 @@
 //  12. A column counts if the query names it anywhere, but for columns of subqueries that
 //     nobody asks for.
 //
-// Materialized views, foreign tables, catalogs, temporary tables and system columns (ctid)
+// What a domain checks can fail a query, and no more. Materialized views, foreign tables, catalogs, temporary tables and system columns (ctid)
 // are opaque: no trigger tells when they change.
 //
 // TestNoChangedResultIsMissed holds all this against random queries and statements, and

@@ -10,6 +10,7 @@ type class string
 const (
 	integers class = "integer" // of any size: they are compared with each other
 	texts    class = "text"
+	names    class = "name" // compared with text; what is given as one is cut to 63 bytes
 	uuids    class = "uuid"
 	booleans class = "boolean"
 	dates    class = "date"
@@ -18,7 +19,7 @@ const (
 // builtin are the types' oids, which never change (src/include/catalog/pg_type.dat).
 var builtin = map[uint32]class{
 	21: integers, 23: integers, 20: integers, // smallint, integer, bigint
-	25: texts, 1043: texts, 19: texts, // text, varchar, name
+	25: texts, 1043: texts, 19: names, // text, varchar, name
 	2950: uuids, 16: booleans, 1082: dates,
 }
 
@@ -69,7 +70,7 @@ func (a *analyser) term(x any, l *level) term {
 		if l.arguments != nil {
 			return l.arguments[n.int("paramid")]
 		}
-		if k := a.catalog.class(n.oid("paramtype")); k != "" {
+		if k := a.catalog.class(n.oid("paramtype")); k != "" && k != names {
 			return term{value: Value{Param: n.int("paramid"), class: k}}
 		}
 	case "CONST":

@@ -35,7 +35,7 @@ func (v Value) String() string {
 // server's memory.
 func (a *analyser) constant(n *node, k class) (text string, ok bool) {
 	d, _ := n.get("constvalue").(datum)
-	if n.get("constisnull") != token("false") || k == "" || a.moving(n) {
+	if n.get("constisnull") != token("false") || k == "" || k == names || a.moving(n) {
 		return "", false
 	}
 	size := n.int("constlen")
@@ -56,7 +56,7 @@ func (a *analyser) constant(n *node, k class) (text string, ok bool) {
 		}
 		return uuid(d), true
 	case texts:
-		if size != -1 || len(d) < 4 { // name
+		if size != -1 || len(d) < 4 {
 			return "", false
 		}
 		head := a.order.Uint32(d)
