@@ -80,26 +80,23 @@ func (d Dependencies) unheard() (why []string) {
 	return why
 }
 
-// scope fills r's template in. No row matters if a parameter in it is null, and a value that
-// makes no scope leaves the one of the whole table.
+// scope fills r's template in. No row matters if something is to be equal to null, and a
+// value that makes no scope leaves the one of the whole table.
 func (r Relation) scope(params []uint32, args []any) (name string, null bool, err error) {
 	t, err := scope.Parse(r.template)
 	if err != nil {
 		return "", false, err
 	}
-	name, ok := t.Make(func(i int) (string, bool) {
-		for _, e := range r.Equals {
-			if e.Column == t.Columns()[i] {
-				text, isNull, failed := e.Value.Of(params, args)
-				null, err = null || isNull, errors.Join(err, failed)
-				return text, failed == nil && !isNull
-			}
+	texts := map[string]string{}
+	for _, e := range r.Equals {
+		text, null, err := e.Value.Of(params, args)
+		if err != nil || null {
+			return "", null, err
 		}
-		return "", false
-	})
+		texts[e.Column] = text
+	}
+	name, ok := t.Make(func(i int) (string, bool) { return texts[t.Columns()[i]], true })
 	switch {
-	case err != nil || null:
-		return "", null, err
 	case ok:
 		return name, false, nil
 	case r.plain != "":
@@ -177,10 +174,10 @@ func (r *Relation) find(f Feed, s deps.Scan) {
 	switch {
 	case f.State != "ok":
 		r.Missing = "has a feed that doesn't tell of everything: " + f.State
-	case unheard != nil:
-		r.Missing = "has a feed that leaves out updates of " + strings.Join(unheard, ", ")
 	case rank < 0:
 		r.Missing = "has a feed, but each of its scopes is for some of the rows that the query reads"
+	case unheard != nil:
+		r.Missing = "has a feed that leaves out updates of " + strings.Join(unheard, ", ")
 	default:
 		r.template, r.Scope = best, shown(best, s)
 	}

@@ -135,7 +135,7 @@ func (v Value) Of(types []uint32, args []any) (text string, null bool, err error
 	if v.Param > len(args) || v.Param > len(types) {
 		return "", false, fmt.Errorf("there is no argument for $%d", v.Param)
 	}
-	b, err := pgtype.NewMap().Encode(types[v.Param-1], pgtype.TextFormatCode, args[v.Param-1], nil)
+	b, err := pgtype.NewMap().Encode(types[v.Param-1], pgtype.TextFormatCode, args[v.Param-1], []byte{}) // nil is a null
 	if err == nil && b != nil {
 		text, err = canonical(string(b), v.class)
 	}
