@@ -88,8 +88,13 @@ func dependenciesToJSON(d triggers.Dependencies) dependenciesJSON {
 }
 
 func printDependencies(out io.Writer, d triggers.Dependencies) error {
+	if len(d.Relations)+len(d.Opaque) == 0 {
+		fmt.Fprintln(out, "The query reads no table.")
+	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "TABLE\tCOLUMNS\tEQUALS\tSCOPE\tHEARD BY")
+	if len(d.Relations) > 0 {
+		fmt.Fprintln(w, "TABLE\tCOLUMNS\tEQUALS\tSCOPE\tHEARD BY")
+	}
 	for _, r := range d.Relations {
 		var equals []string
 		for _, e := range r.Equals {
