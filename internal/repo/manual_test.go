@@ -255,7 +255,11 @@ func (w *world) hear(t *testing.T, user string, query url.Values, end string) []
 		case strings.HasPrefix(data, `{"scope":"`+end+`"`):
 			return got
 		default:
-			got = append(got, timeOfEvent.ReplaceAllString(data, ""))
+			data = timeOfEvent.ReplaceAllString(data, "")
+			// The server reminds of a table that isn't what it was; the clock says when.
+			if !strings.HasSuffix(data, `"reason":"definition changed"}`) || !slices.Contains(got, data) {
+				got = append(got, data)
+			}
 		}
 	}
 	t.Fatalf("%s: the stream ended after %q", user, got)
