@@ -57,8 +57,9 @@ container-test: ## Test against PostgreSQL in a container, by testcontainers
 fuzz: ## Fuzz what reads foreign bytes, FUZZTIME each
 	.ci/fuzz $(FUZZTIME)
 
-soak: ## Break everything at random for SOAK, and check that nothing is lost
+soak: ## Break everything at random for SOAK, and check that nothing is lost; then 20,000 random queries of deps
 	go test ./integration/faults -run '^TestSoak$$' -count=1 -timeout 0 -v -soak $(SOAK)
+	go test ./triggers/deps -run '^TestNoChangedResultIsMissed$$' -count=1 -timeout 0 -v -queries 20000 -seed $$(date +%s)
 
 bench: ## Measure pgbell beside what one would write by hand, for 15 minutes (ARGS=-quick, or ARGS="-rows latency")
 	go build -o bin/bench ./integration/bench

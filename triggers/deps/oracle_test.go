@@ -255,6 +255,9 @@ func TestNoChangedResultIsMissed(t *testing.T) {
 	queries := *oracleQueries
 	if queries == 0 {
 		queries = 400
+		if testing.Short() {
+			queries = 100
+		}
 	}
 	var refused, scans, bound, statements, differing, needless, needlessByTable int
 	for n := range queries {
