@@ -192,13 +192,23 @@ func (g *generator) from(outer []column) (string, []column) {
 	sql, columns := g.source(outer)
 	for range [5]int{0, 0, 1, 1, 2}[g.IntN(5)] {
 		lateral := outer
-		join := g.pick("join", "join", "left join", "left join", "right join", "full join", "cross join")
+		join := g.pick("join", "join", "left join", "left join", "right join", "full join", "cross join", "using")
 		if strings.HasSuffix("cross join left join", join) {
 			lateral = append(append([]column{}, outer...), columns...)
 		}
 		right, more := g.source(lateral)
 		columns = append(columns, more...)
 		switch {
+		case join == "using":
+			name := strings.TrimPrefix(more[0].sql[strings.IndexByte(more[0].sql, '.'):], ".")
+			same := func(c column) bool { return strings.HasSuffix(c.sql, "."+name) && c.kind == number }
+			if left := columns[:len(columns)-len(more)]; slices.ContainsFunc(left, same) && slices.IndexFunc(left, same) == lastIndex(left, same) {
+				sql += " " + g.pick("join", "left join", "right join", "full join") + " " + right + " using (" + name + ")"
+				columns = append(columns, column{name, number})
+				return sql, columns
+			}
+			sql += " left join lateral (select * from " + right + ") " + g.name() + " on true"
+			columns = columns[:len(columns)-len(more)]
 		case join == "cross join":
 			sql += " cross join " + right
 		case join == "full join": // merge-joinable conditions alone
@@ -212,6 +222,15 @@ func (g *generator) from(outer []column) (string, []column) {
 		}
 	}
 	return sql, columns
+}
+
+func lastIndex(columns []column, ok func(column) bool) int {
+	for i := len(columns) - 1; i >= 0; i-- {
+		if ok(columns[i]) {
+			return i
+		}
+	}
+	return -1
 }
 
 func (g *generator) condition(columns, outer []column) string {
@@ -233,6 +252,12 @@ func (g *generator) condition(columns, outer []column) string {
 			return fmt.Sprintf("(%s, %s) %s (select z.a, z.b from (%s) z)", n(), n(), g.pick("in", "not in"), g.query(all))
 		case 5:
 			return fmt.Sprintf("%s %s (select z.c from (%s) z where z.b = %s)", g.of(text, all), g.pick("in", "not in"), g.query(all), g.number())
+		case 6:
+			return fmt.Sprintf("%s = %s (array(select z.b from (%s) z))", n(), g.pick("any", "all"), g.query(all))
+		case 7:
+			return fmt.Sprintf("case when exists (%s) then %s else %s end = %s", g.query(all), n(), n(), g.number())
+		case 8:
+			return fmt.Sprintf("(select count(*) from (%s) z where z.a = %s) = %s", g.query(all), n(), g.number())
 		}
 	}
 	switch g.IntN(22) {
@@ -364,7 +389,7 @@ func (g *generator) query(outer []column) string {
 	}
 	switch shape {
 	case 0, 1:
-		having := g.pick("", " having count(*) > 1", " having max("+b+") = "+g.number())
+		having := g.pick("", " having count(*) > 1", " having max("+b+") = "+g.number(), " having count(*) > (select count(*) from tasks z where z.project = max("+b+"))")
 		return fmt.Sprintf("select %s a, (%s)::int b, max(%s) c from %s%s group by 1%s", a, g.pick("count(*)", "max("+b+")", "bosses("+b+")", "count(distinct "+b+")", "count(*) filter (where "+b+" = 1)"), c, from, where, having)
 	case 2:
 		return fmt.Sprintf("select max(%s) a, count(*)::int b, min(%s) c from %s%s", a, c, from, where)
@@ -375,7 +400,7 @@ func (g *generator) query(outer []column) string {
 	case 5:
 		return fmt.Sprintf("(select distinct on (1) %s a, %s b, %s c from %s%s order by 1, 2, 3)", a, b, c, from, where)
 	case 6:
-		return fmt.Sprintf("(select %s a, %s b, %s c from %s%s order by %s limit %s)", a, b, c, from, where, g.pick("1, 2, 3", "3, 2, 1", "2 desc, 1, 3"), g.pick("1", "2", "3 offset 1"))
+		return fmt.Sprintf("(select %s a, %s b, %s c from %s%s order by %s limit %s)", a, b, c, from, where, g.pick("1, 2, 3", "3, 2, 1", "2 desc, 1, 3", "(select max(z.assignee) from tasks z where z.id = "+a+"), 1, 2, 3"), g.pick("1", "2", "3 offset 1", "(select count(*) from projects)"))
 	case 7:
 		return fmt.Sprintf("select %s a, (%s)::int b, %s c from %s%s", a, g.pick("row_number() over (order by "+a+", "+b+", "+c+")", "rank() over (partition by "+a+" order by "+b+")", "count(*) over (partition by "+b+")"), c, from, where)
 	case 8:
