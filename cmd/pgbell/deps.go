@@ -123,12 +123,24 @@ func printDependencies(out io.Writer, d triggers.Dependencies) error {
 		}
 	}
 	for _, name := range d.Opaque {
-		fmt.Fprintf(out, "\n%s can't be looked into: write a function with begin atomic or return, or say in its comment what it reads.\n", printable(name))
+		fmt.Fprintf(out, "\n%s can't be looked into: %s.\n", printable(name), opaqueBecause(name))
 	}
 	if len(d.Time) > 0 {
 		fmt.Fprintf(out, "\nThe result changes by itself, too: %s.\n", printable(strings.Join(d.Time, ", ")))
 	}
 	return nil
+}
+
+// opaqueBecause says what is in the way, and what one can do.
+func opaqueBecause(name string) string {
+	function, schema := strings.HasSuffix(name, ")"), strings.Contains(strings.Split(name, "(")[0], ".")
+	switch {
+	case !function:
+		return "no trigger tells when it changes"
+	case !schema:
+		return "what it gives follows from more than rows of tables"
+	}
+	return "write it with begin atomic or return, or say in its comment what it reads"
 }
 
 // queryProblem is one line.

@@ -50,7 +50,9 @@ func TestDepsSaysWhatCouldGoUnheard(t *testing.T) {
 	for _, test := range []struct{ query, out string }{
 		{"select name from users where id = $1", "\npublic.users has no feed.\nselect pgbell.attach(\n  'public.users'::regclass,\n  scopes => array['user:{id}']\n);\n"},
 		{"select a.id from tasks a, tasks b where a.title = b.title", "\npublic.tasks has a feed, but each of its scopes is for some of the rows that the query reads.\n"},
-		{"select hidden() from tasks where project_id = 3", "\npublic.hidden() can't be looked into: "},
+		{"select hidden() from tasks where project_id = 3", "\npublic.hidden() can't be looked into: write it with begin atomic"},
+		{"select relname from pg_class", "\npg_catalog.pg_class can't be looked into: no trigger tells"},
+		{"select lo_get(1)", "\nlo_get(oid) can't be looked into: what it gives follows from more than rows"},
 	} {
 		r := runOn(t, db, "deps", test.query)
 		if r.code != 1 || r.stderr != "pgbell: some change could go unheard\n" || !strings.Contains(r.stdout, test.out) {
