@@ -13,7 +13,7 @@ SOAK = 1h
 TEST = go test -race -vet=off -p 3 -timeout 60m $(SHORT) ./integration ./cmd/pgbell ./integration/faults ./listener ./...
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all fetch build dist release lint fmt matrix container-test fuzz soak bench bench-docs bench-go ci clean
+.PHONY: help demo test test-all fetch build dist release lint fmt matrix container-test fuzz soak bench bench-docs bench-go picture ci clean
 
 help: ## List these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -76,6 +76,9 @@ bench-docs: ## The same, and put the table and the pictures into docs
 
 bench-go: ## Run the micro-benchmarks of the Go packages
 	go test -run '^$$' -bench . -benchmem ./...
+
+picture: ## Play the demo in a browser, and put the pictures of it into docs
+	go test ./cmd/pgbell -count=1 -run '^TestPictures$$' -picture ../../docs
 
 ci: ## All that must pass before a change is merged
 	.ci/run
