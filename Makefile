@@ -1,5 +1,6 @@
 VERSION = $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GORELEASER = github.com/goreleaser/goreleaser/v2@v2.15.1
 
 # What runs on each version of PostgreSQL, and in a container.
 MATRIX_RUN ?= ^TestTrigger
@@ -12,7 +13,7 @@ SOAK = 1h
 TEST = go test -race -vet=off -p 3 -timeout 60m $(SHORT) ./integration ./cmd/pgbell ./integration/faults ./listener ./...
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all fetch build lint fmt matrix container-test fuzz soak bench bench-docs bench-go ci clean
+.PHONY: help demo test test-all fetch build dist release lint fmt matrix container-test fuzz soak bench bench-docs bench-go picture ci clean
 
 help: ## List these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -39,6 +40,12 @@ fetch: ## Fetch the modules that all this needs
 
 build: ## Build bin/pgbell
 	CGO_ENABLED=0 go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/pgbell ./cmd/pgbell
+
+dist: ## Build for Linux and macOS, with checksums, into dist
+	VERSION=$(VERSION) COMMIT=$$(git rev-parse HEAD) go run $(GORELEASER) release --snapshot --clean
+
+release: ## Draft a release of the tag that is checked out (needs GITHUB_TOKEN)
+	go run $(GORELEASER) release --clean
 
 lint: ## gofmt, go vet, staticcheck
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "make fmt would change: $$unformatted" >&2; exit 1; }
@@ -71,8 +78,11 @@ bench-docs: ## The same, and put the table and the pictures into docs
 bench-go: ## Run the micro-benchmarks of the Go packages
 	go test -run '^$$' -bench . -benchmem ./...
 
+picture: ## Play the demo in a browser, and put the pictures of it into docs
+	go test ./cmd/pgbell -count=1 -run '^TestPictures$$' -picture ../../docs
+
 ci: ## All that must pass before a change is merged
 	.ci/run
 
 clean: ## Remove what was built
-	rm -rf bin
+	rm -rf bin dist

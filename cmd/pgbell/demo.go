@@ -33,8 +33,13 @@ func demoCommand() *cli.Command {
 		Usage: "show pgbell at work, on a private PostgreSQL of its own",
 		Description: "It needs no database, only PostgreSQL's programs on this machine. Two users share two tables, and a page\n" +
 			"shows what each may see. Ctrl-C stops it and removes everything.\n" +
+			"With --keep its files stay: the same command starts it again. Attach tables of your own there: they\n" +
+			"are served, too.\n" +
 			"Whoever can connect may say that he is alice, so it listens on a loopback address only.",
-		Flags:  []cli.Flag{addrFlag()},
+		Flags: []cli.Flag{
+			addrFlag(),
+			stringFlag("keep", "", "keep the database in `DIR`, a new directory or that of an earlier run"),
+		},
 		Action: runDemo,
 	}
 }
@@ -55,19 +60,11 @@ func runDemo(ctx context.Context, c *cli.Command) (err error) {
 		defer stop()
 	}
 	forgetDatabases()
-	// The password keeps other users of this machine from being superuser.
-	postgres, err := pgtemp.Start(ctx, pgtemp.Config{Password: rand.Text(), Settings: map[string]string{
-		"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", // it need not survive anything
-	}})
+	postgres, conf, err := demoDatabase(ctx, c.String("keep"))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, postgres.Stop()) }()
-
-	conf, err := demo.Create(ctx, postgres.URL())
-	if err != nil {
-		return err
-	}
 	log := newLogger(c.Root().ErrWriter, slog.LevelError)
 	pool, err := demoPool(ctx, conf)
 	if err != nil {
@@ -79,12 +76,41 @@ func runDemo(ctx context.Context, c *cli.Command) (err error) {
 		Psql:       psql(postgres.BinDir()) + " '" + demoURL(conf) + "'",
 		Statements: demoStatements,
 		Curl:       "curl -N '" + page + "/events?user=alice&scope=tasks&scope=notes'",
+		Keep:       c.String("keep"),
 	}
 	if err := printDemo(c.Root().Writer, page, try); err != nil {
 		return err
 	}
 	s := &server{conf: conf, listener: ln, web: sse.Config{Authenticate: whoeverItSays}, pages: demo.NewPage(pool, try, log), status: true, guard: loopbackNames, log: log}
 	return s.run(ctx)
+}
+
+// demoDatabase starts the demo's server, whose files stay in keep unless that is "".
+func demoDatabase(ctx context.Context, keep string) (*pgtemp.Server, *pgx.ConnConfig, error) {
+	// The password keeps other users of this machine from being superuser.
+	config := pgtemp.Config{Password: rand.Text(), Keep: keep}
+	if keep == "" { // it need not survive anything
+		config.Settings = map[string]string{"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+	}
+	postgres, err := pgtemp.Start(ctx, config)
+	if err != nil {
+		return nil, nil, err
+	}
+	prepare := demo.Create
+	if postgres.Kept() {
+		prepare = demo.Open
+	}
+	conf, err := prepare(ctx, postgres.URL())
+	if err == nil && keep != "" {
+		err = os.WriteFile(filepath.Join(keep, "url"), []byte(demoURL(conf)+"\n"), 0o644)
+	}
+	if err == nil && keep != "" {
+		err = postgres.Keep()
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, postgres.Stop())
+	}
+	return postgres, conf, nil
 }
 
 // listenOnLoopback opens --addr, if nobody else can reach it.
@@ -162,7 +188,12 @@ func printDemo(w io.Writer, page string, try demo.Try) error {
 		fmt.Fprintf(&b, "        %s\n", statement)
 	}
 	fmt.Fprintf(&b, "\nWhat alice's page hears:\n\n    %s\n\n", try.Curl)
-	b.WriteString("Ctrl-C stops it and removes everything.\n")
+	if try.Keep == "" {
+		b.WriteString("Ctrl-C stops it and removes everything.\n")
+	} else {
+		fmt.Fprintf(&b, "A table of your own that you attach there is served, too. The database's address is in %s.\n", filepath.Join(try.Keep, "url"))
+		fmt.Fprintf(&b, "Ctrl-C stops it, database and all; the same command starts it again. To be rid of it: rm -r %s\n", try.Keep)
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }

@@ -181,3 +181,45 @@ func TestDemoRefusals(t *testing.T) {
 		})
 	}
 }
+
+// With --keep the database and what people made in it is there again the next time.
+func TestDemoKeepsItsDatabase(t *testing.T) {
+	dir := filepath.Join(openTempDir(t), "kept")
+	d := startDemo(t, "--keep", dir)
+	exec1(t, d.db, "create table todos (id int primary key, owner text)")
+	exec1(t, d.db, "select pgbell.attach('todos', '{todos}', '{owner}')")
+	if code := d.end(t, syscall.SIGINT); code != 0 || d.stderr.Len() > 0 {
+		t.Fatalf("exit %d, it said %q: want 0 and nothing", code, &d.stderr)
+	}
+
+	again := startDemo(t, "--keep", dir)
+	if again.db != d.db {
+		t.Errorf("the database is at %s, was at %s", again.db, d.db)
+	}
+	if url, err := os.ReadFile(filepath.Join(dir, "url")); err != nil || string(url) != d.db+"\n" {
+		t.Errorf("the file says %q, %v; want %s", url, err, d.db)
+	}
+	alice := openStream(t, http.DefaultClient, again.page+"events?user=alice&scope=todos")
+	exec1(t, again.db, "insert into todos values (1, 'bob'), (2, 'alice')")
+	if _, data := alice.next(); !strings.Contains(data, `"key":{"id":2}`) {
+		t.Errorf("alice hears %s, want her own row", data)
+	}
+	r := runEnv(t, nil, "demo", "--addr", "127.0.0.1:0", "--keep", dir)
+	wantError(t, r, 1, dir, "in use")
+}
+
+// Interrupted before it was up, it leaves nothing that the next one would stumble on.
+func TestDemoInterruptedKeepsNothing(t *testing.T) {
+	dir := filepath.Join(openTempDir(t), "kept")
+	d := launchDemo(t, "--addr", "127.0.0.1:0", "--keep", dir)
+	waitFor(t, "its files", func() bool {
+		_, err := os.Stat(filepath.Join(dir, "data"))
+		return err == nil
+	})
+	if code := d.end(t, syscall.SIGINT); code != 1 {
+		t.Errorf("exit %d, want 1", code)
+	}
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Errorf("%s: %v, want it gone", dir, err)
+	}
+}

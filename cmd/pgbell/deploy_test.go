@@ -74,6 +74,21 @@ func TestDeployedFilesNameMetricsThatThereAre(t *testing.T) {
 	}
 }
 
+func TestDeployedFilesNameSettingsThatThereAre(t *testing.T) {
+	help := runEnv(t, nil, "serve", "--help").stdout
+	for _, file := range []string{"deploy/kubernetes.yaml", "deploy/pgbell.service", "compose.yaml", "Dockerfile"} {
+		used := all(`\b(PGBELL_[A-Z_]+|DATABASE_URL)\b`, readDocument(t, file))
+		if len(used) == 0 {
+			t.Errorf("%s names no setting: this test checks nothing", file)
+		}
+		for _, name := range used {
+			if name != "PGBELL_PORT" && !strings.Contains(help, "[$"+name+"]") { // that one is compose's own
+				t.Errorf("%s: pgbell serve has no setting %s", file, name)
+			}
+		}
+	}
+}
+
 // Else rate() knows nothing of the first refusal for a reason.
 func TestEveryReasonToRefuseIsCountedFromZero(t *testing.T) {
 	_, server := beginServe(t, nowhere)

@@ -134,13 +134,13 @@ func TestDoctorNamesTheGrantForStates(t *testing.T) {
 	has(t, by, "feed public.tasks", fine, "ok", "")
 }
 
-func TestDoctorsGrantsAreThoseOfTheReadme(t *testing.T) {
-	text, err := os.ReadFile("../../README.md")
+func TestDoctorsGrantsAreThoseOfTheManual(t *testing.T) {
+	text, err := os.ReadFile("../../docs/operations.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if want := "\n" + grantListener(listenersRole); !strings.Contains(string(text), want) {
-		t.Errorf("README.md does not have: %s", want)
+		t.Errorf("docs/operations.md does not have: %s", want)
 	}
 }
 

@@ -53,7 +53,11 @@ func versionCommand() *cli.Command {
 			if c.Bool("json") {
 				return printJSON(c.Root().Writer, b)
 			}
-			_, err := fmt.Fprintf(c.Root().Writer, "pgbell %s (commit %s, %s)\n", b.Version, b.Commit, b.Go)
+			from := b.Go
+			if b.Commit != "unknown" { // as it is with go install of a version
+				from = "commit " + b.Commit + ", " + from
+			}
+			_, err := fmt.Fprintf(c.Root().Writer, "pgbell %s (%s)\n", b.Version, from)
 			return err
 		},
 	}

@@ -23,6 +23,7 @@ type Config struct {
 	Settings map[string]string // for postgresql.conf, by name; values need no quotes
 	Password string            // of user postgres; "" lets in every process of this machine that asks, as a superuser
 	Dir      string            // where to make the server's directory; "" means the system's place for such
+	Keep     string            // a directory for the files that may stay: see Server.Keep; "" means one that Stop removes
 }
 
 // Server is a PostgreSQL of this process's own. Its methods may be called from
@@ -34,6 +35,7 @@ type Server struct {
 	dir     *tempDir
 	log     *os.File
 	port    int
+	kept    bool // Stop leaves the files
 
 	mu      sync.Mutex
 	process *process // the latest, which may have ended
@@ -57,7 +59,24 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if err := account.reaches(binDir); err != nil {
 		return nil, fmt.Errorf("PostgreSQL binaries: %w", err)
 	}
-	parent := cfg.Dir
+	s := &Server{cfg: cfg, binDir: binDir, account: account}
+	if cfg.Keep != "" {
+		s.dir, s.port, err = keptDir(cfg.Keep, account)
+		s.kept = s.port != 0
+	} else {
+		s.dir, err = newDir(cfg.Dir, account)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := s.start(ctx); err != nil {
+		return nil, errors.Join(err, s.Stop())
+	}
+	return s, nil
+}
+
+// newDir makes the directory of a server that is for this process alone.
+func newDir(parent string, account *account) (*tempDir, error) {
 	if parent == "" {
 		if parent = os.TempDir(); account.reaches(parent) != nil {
 			parent = "/tmp"
@@ -67,25 +86,20 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, err
 	}
 	sweep(parent)
-	dir, err := makeTempDir(parent, account)
-	if err != nil {
-		return nil, err
-	}
-	s := &Server{cfg: cfg, binDir: binDir, account: account, dir: dir}
-	if err := s.start(ctx); err != nil {
-		return nil, errors.Join(err, s.Stop())
-	}
-	return s, nil
+	return makeTempDir(parent, account)
 }
 
-// start makes the server's files and runs it for the first time.
+// start makes the server's files, unless it has them, and runs it.
 func (s *Server) start(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var err error
-	s.log, err = os.OpenFile(filepath.Join(s.dir.path, "log"), os.O_CREATE|os.O_EXCL|os.O_RDWR|os.O_APPEND, 0o600)
+	s.log, err = os.OpenFile(filepath.Join(s.dir.path, "log"), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
+	}
+	if s.kept {
+		return s.launch(ctx)
 	}
 	if err := s.initdb(ctx); err != nil {
 		return err

@@ -9,8 +9,8 @@ import (
 // errStopped is returned once Stop has removed the server's files.
 var errStopped = errors.New("the server is stopped for good")
 
-// Stop ends the server at once and removes its files. Calling it again does
-// nothing.
+// Stop ends the server at once and removes its files, or shuts it down in order and
+// leaves them if they are kept. Calling it again does nothing.
 func (s *Server) Stop() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -18,10 +18,17 @@ func (s *Server) Stop() error {
 		return nil
 	}
 	s.stopped = true
-	s.shut(syscall.SIGQUIT) // quicker than a fast shutdown, which writes out what is then removed
+	sig := syscall.SIGQUIT // quicker than a fast shutdown, which writes out what is then removed
+	if s.kept {
+		sig = syscall.SIGINT
+	}
+	s.shut(sig)
 	var err error
 	if s.log != nil {
 		err = s.log.Close()
+	}
+	if s.kept {
+		return errors.Join(err, s.dir.lock.Close())
 	}
 	return errors.Join(err, s.dir.remove())
 }

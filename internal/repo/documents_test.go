@@ -32,6 +32,13 @@ func documents(t *testing.T) map[string]string {
 	return texts
 }
 
+// TestReadmeIsShort: who has ninety seconds reads it to the end. The rest is for the manual.
+func TestReadmeIsShort(t *testing.T) {
+	if lines := strings.Count(readFile(t, "README.md"), "\n"); lines > 140 {
+		t.Errorf("README.md has %d lines, want at most 140", lines)
+	}
+}
+
 // code returns what a document sets as code: fenced blocks and spans.
 func code(text string) string {
 	var fenced, prose strings.Builder

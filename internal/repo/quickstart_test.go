@@ -2,132 +2,138 @@ package repo
 
 import (
 	"bufio"
+	"bytes"
 	"context"
-	"encoding/json"
 	"io"
-	"net/http"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
-	"github.com/pgbell/pgbell/internal/pgtest"
+	"github.com/pgbell/pgbell/internal/pgtemp"
 )
 
-// TestQuickStartWorksAsShown goes through the README's "Attach a table": its SQL, its curl,
-// its insert.
+// patience is after how long a test gives up. It is no measure of speed.
+const patience = 10 * time.Minute
+
+// TestQuickStartWorksAsShown goes through the README's "Attach a table" as a reader does: it runs the demo
+// in one terminal and types the blocks into another.
 func TestQuickStartWorksAsShown(t *testing.T) {
-	readme := readFile(t, "README.md")
-	find := func(pattern string) string {
+	find := func(text, pattern string) string {
 		t.Helper()
-		match := regexp.MustCompile(pattern).FindStringSubmatch(readme)
+		match := regexp.MustCompile(pattern).FindStringSubmatch(text)
 		if match == nil {
-			t.Fatalf("the README has nothing like %s", pattern)
+			t.Fatalf("nothing like %s in\n%s", pattern, text)
 		}
 		return match[1]
 	}
-	attach := find("(?s)```sql\n(create table.*?)```")
-	insert := find("`(insert into tasks[^`]*)`")
-	header := find(`(?m)^curl -N -H '([^']*)'`)
-	address := find(`(?m)^curl -N .*'http://127\.0\.0\.1:8080(/[^']*)'`)
-
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
-	defer cancel()
-	pgbell, database := build(t), pgtest.Database(t)
-	t.Setenv("DATABASE_URL", database)
-	if out, err := exec.CommandContext(ctx, pgbell, "migrate").CombinedOutput(); err != nil {
-		t.Fatalf("pgbell migrate: %v\n%s", err, out)
+	part := find(readFile(t, "README.md"), `(?s)\n## Attach a table\n(.*?)\n## `)
+	const keptIn, address = "/var/tmp/pgbell-demo", "http://127.0.0.1:8080/"
+	command := find(part, "```\n(pgbell demo --keep "+keptIn+")\n```")
+	blocks := regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(part, -1)
+	if len(blocks) != 3 {
+		t.Fatalf("%d blocks for a shell, want those that attach, subscribe and write", len(blocks))
 	}
-	base := serve(t, pgbell)
 
-	conn, err := pgx.Connect(ctx, database)
+	tmp, err := os.MkdirTemp("/tmp", "pgbell-repo-") // which the server's user can enter
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	run := func(sql string) {
-		t.Helper()
-		if _, err := conn.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol); err != nil {
-			t.Fatalf("%s: %v", sql, err)
-		}
-	}
-	run(attach)
-
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+address, nil)
-	if err != nil {
+	t.Cleanup(func() { os.RemoveAll(tmp) })
+	if err := os.Chmod(tmp, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	key, value, _ := strings.Cut(header, ": ")
-	req.Header.Set(key, value)
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	resp, err := client.Do(req)
-	if err != nil {
-		t.Fatal(err)
+	kept := filepath.Join(tmp, "kept")
+	here := func(text, page string) string {
+		return strings.NewReplacer(keptIn, kept, address, page).Replace(text)
 	}
-	defer resp.Body.Close()
-	stream := bufio.NewReader(resp.Body)
-	read := func(event string) string {
-		t.Helper()
-		var seen strings.Builder
-		for {
-			line, err := stream.ReadString('\n')
-			if err != nil {
-				t.Fatalf("no event %s: %v; got:\n%s%s", event, err, &seen, line)
-			}
-			seen.WriteString(line)
-			if line != "\n" {
-				continue
-			}
-			if strings.Contains(seen.String(), "event: "+event+"\n") {
-				return seen.String()
-			}
-			seen.Reset() // an id alone may come at any time
-		}
+	path := filepath.Dir(build(t)) + ":" + os.Getenv("PATH")
+	for _, dir := range pgtemp.FindBinDirs() {
+		path += ":" + dir
 	}
-	read("ready")
-	run(insert)
+	t.Setenv("PATH", path)
+	t.Setenv("PGBELL_ADDR", "127.0.0.1:0")
 
-	// The README shows the frame: the same, but for the id and the time.
-	shown := find("(?s)gives\n+```\n(.*?\n)```")
+	demo := terminal(t, "exec "+here(command, ""), syscall.SIGINT)
+	page := find(demo.until(`http://127\.0\.0\.1:\d+/`), `(http://127\.0\.0\.1:\d+/)`)
+	demo.until("Ctrl-C")
+
+	shell := terminal(t, "exec bash -e", 0)
+	shell.enter(here(blocks[0][1], page) + "echo attached\n")
+	shell.until("attached")
+	shell.enter(here(blocks[1][1], page))
+	shell.until("event: ready\n(.*\n)*\n")
+	shell.enter(here(blocks[2][1], page))
+	shown := find(part, "(?s)She hears:\n+```\n(.*?\n)```")
 	varies := regexp.MustCompile(`(?m)^id: .*$|"at":"[^"]*"`)
-	got := varies.ReplaceAllString(strings.TrimSpace(read("project:7")), "...")
-	if want := varies.ReplaceAllString(strings.TrimSpace(shown), "..."); got != want {
+	got := varies.ReplaceAllString(find(shell.until("(?s)event: project:7\n.*?\n\n"), "(?s)(event: project:7\n.*?\n)\n"), "...")
+	if want := varies.ReplaceAllString(shown, "..."); got != want {
 		t.Errorf("got:\n%s\nthe README shows:\n%s", got, want)
 	}
+	shell.enter("kill %1\n")
 }
 
-// serve runs pgbell serve until the test ends, and returns its URL once it is ready.
-func serve(t *testing.T, pgbell string) string {
+// tty is a shell that a test types into. Its output and errors are read as one.
+type tty struct {
+	t   *testing.T
+	in  io.Writer
+	out *bufio.Reader
+}
+
+// terminal runs a command by bash until the test ends. Then its input ends, and it gets a signal.
+func terminal(t *testing.T, command string, end syscall.Signal) *tty {
 	t.Helper()
-	cmd := exec.Command(pgbell, "serve", "--auth", "header", "--addr", "127.0.0.1:0")
-	log, err := cmd.StderrPipe()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	cmd := exec.CommandContext(ctx, "bash", "-c", command)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // with all that it starts
+	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdout, cmd.Stderr = w, w
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	w.Close()
 	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM) // ended already: Wait says how
-		_, _ = io.Copy(io.Discard, log)
+		in.Close()
+		_ = syscall.Kill(-cmd.Process.Pid, end) // ended already: as good
+		rest, _ := io.ReadAll(r)
 		if err := cmd.Wait(); err != nil {
-			t.Errorf("pgbell serve: %v", err)
+			t.Errorf("%s: %v\n%s", command, err, rest)
 		}
+		cancel()
+		r.Close()
 	})
-	lines := bufio.NewScanner(log)
-	for lines.Scan() {
-		var line struct{ Msg, URL string }
-		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
-			t.Fatalf("not JSON in the log: %s", lines.Text())
-		}
-		if line.URL != "" {
-			return line.URL
+	return &tty{t, in, bufio.NewReader(r)}
+}
+
+func (s *tty) enter(text string) {
+	s.t.Helper()
+	if _, err := io.WriteString(s.in, text); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// until reads until what it has read matches, and returns that.
+func (s *tty) until(pattern string) string {
+	s.t.Helper()
+	var seen bytes.Buffer
+	for match := regexp.MustCompile(pattern); !match.Match(seen.Bytes()); {
+		line, err := s.out.ReadString('\n')
+		seen.WriteString(line)
+		if err != nil {
+			s.t.Fatalf("%v before %s; it said:\n%s", err, pattern, &seen)
 		}
 	}
-	t.Fatalf("pgbell serve ended without saying where it listens")
-	return ""
+	return seen.String()
 }

@@ -48,12 +48,31 @@ func Create(ctx context.Context, superuser string) (*pgx.ConnConfig, error) {
 	return conf, fill(ctx, conf)
 }
 
-// fill puts what the page needs into an empty database.
-func fill(ctx context.Context, conf *pgx.ConnConfig) error {
+// Open returns how to connect as the role to a server on which Create was called by an earlier run, perhaps of
+// another version of pgbell.
+func Open(ctx context.Context, superuser string) (*pgx.ConnConfig, error) {
+	conf, err := pgx.ParseConfig(superuser)
+	if err != nil {
+		return nil, err
+	}
+	conf.User, conf.Password, conf.Database = Role, Role, Role
+	return conf, migrate(ctx, conf)
+}
+
+// migrate installs pgbell, or what of it is missing.
+func migrate(ctx context.Context, conf *pgx.ConnConfig) error {
 	db := stdlib.OpenDB(*conf)
 	defer db.Close()
 	if _, err := migrations.Up(ctx, db); err != nil {
 		return fmt.Errorf("migrate: %w", err)
+	}
+	return nil
+}
+
+// fill puts what the page needs into an empty database.
+func fill(ctx context.Context, conf *pgx.ConnConfig) error {
+	if err := migrate(ctx, conf); err != nil {
+		return err
 	}
 	for _, statements := range []string{tablesSQL, feedsSQL} {
 		if err := execute(ctx, conf, statements); err != nil {

@@ -34,6 +34,7 @@ type Try struct {
 	Psql       string   // connects to the database, in a shell
 	Statements []string // for psql
 	Curl       string   // shows alice's stream, in a shell
+	Keep       string   // where the database stays; "" if it is removed
 }
 
 // Page serves the page at / and what it needs under /demo/. It does not check who
