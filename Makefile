@@ -61,7 +61,7 @@ fuzz: ## Fuzz what reads foreign bytes, FUZZTIME each
 soak: ## Break everything at random for SOAK, and check that nothing is lost
 	go test ./integration/faults -run '^TestSoak$$' -count=1 -timeout 0 -v -soak $(SOAK)
 
-bench: ## Measure pgbell beside what one would write by hand, for 15 minutes (ARGS=-quick, or ARGS="-rows latency")
+bench: ## Measure pgbell beside what one would write by hand, for 18 minutes (ARGS=-quick, or ARGS="-rows latency")
 	go build -o bin/bench ./integration/bench
 	./bin/bench $(ARGS)
 

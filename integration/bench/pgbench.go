@@ -38,7 +38,7 @@ type writing struct {
 
 // warm returns how many seconds don't count: in them each session makes its first
 // transactions, for which Postgres reads its catalog and parses triggers.
-func (do writing) warm() int { return 1 + do.clients/40 }
+func (do writing) warm() int { return 1 + do.clients/20 }
 
 // pgbench returns the transactions a second.
 func (w *world) pgbench(ctx context.Context, database string, do writing) (float64, error) {

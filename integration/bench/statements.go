@@ -95,7 +95,7 @@ func (w *world) statements(ctx context.Context, r *report) error {
 					return fmt.Errorf("%s: %s: %w", s.key, name, err)
 				}
 				if round > 0 {
-					times[s.key][name] = append(times[s.key][name], float64(took)/1e3)
+					times[s.key][name] = append(times[s.key][name], took)
 				}
 			}
 		}
@@ -122,21 +122,22 @@ func (w *world) statements(ctx context.Context, r *report) error {
 	return w.firstWrites(ctx, r)
 }
 
-// timeStatement returns how long a statement takes that is executed over and over for a
-// slice of time.
-func (w *world) timeStatement(ctx context.Context, conn *pgx.Conn, sql string) (time.Duration, error) {
+// timeStatement executes a statement over and over for a slice of time, and returns the
+// median of the µs that it took.
+func (w *world) timeStatement(ctx context.Context, conn *pgx.Conn, sql string) (float64, error) {
 	var args []any
-	began, n := time.Now(), time.Duration(0)
-	for n == 0 || time.Since(began) < w.plan.slice {
+	var times []float64
+	for began := time.Now(); len(times) == 0 || time.Since(began) < w.plan.slice; {
 		if strings.Contains(sql, "$1") {
 			args = []any{1 + rand.IntN(w.plan.rows-100)}
 		}
+		sent := time.Now()
 		if _, err := conn.Exec(ctx, sql, args...); err != nil {
 			return 0, err
 		}
-		n++
+		times = append(times, float64(time.Since(sent))/1e3)
 	}
-	return time.Since(began) / n, nil
+	return median(times), nil
 }
 
 func (w *world) makeStatements(ctx context.Context) error {

@@ -84,7 +84,7 @@ func (w *world) flush(ctx context.Context, r *report) error {
 	if alone > 1000/2 {
 		return fmt.Errorf("a flush was to take 2 ms longer, but one writer made %.0f transactions a second", alone)
 	}
-	tps, err := w.tps(ctx, three, min(3, w.plan.rounds), writing{oneRow, w.plan.flushers, 2 * w.plan.seconds, slowFlush})
+	tps, err := w.tps(ctx, three, min(3, w.plan.rounds), writing{oneRow, w.plan.flushers, w.plan.seconds, slowFlush})
 	if err != nil {
 		return err
 	}
