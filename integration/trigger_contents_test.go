@@ -20,7 +20,7 @@ type contents map[string]map[string]string
 
 // apply does what a client does with the events of some records. A scope that gets a
 // reset is fetched again.
-func (c contents) apply(records []journal.Record, scopes []string) {
+func (c contents) apply(records []*journal.Record, scopes []string) {
 	again := func(scope string) { delete(c, scope) }
 	for _, r := range records {
 		if r.Reset != nil {

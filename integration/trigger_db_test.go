@@ -144,10 +144,10 @@ func (d *triggerDB) parse(cursor string) journal.Cursor {
 }
 
 // records returns what was recorded since a cursor.
-func (d *triggerDB) records(since journal.Cursor) []journal.Record {
+func (d *triggerDB) records(since journal.Cursor) []*journal.Record {
 	d.Helper()
-	var records []journal.Record
-	_, _, err := journal.Read(d.Context(), d.reader, since, func(r journal.Record) error {
+	var records []*journal.Record
+	_, _, err := journal.Read(d.Context(), d.reader, since, func(r *journal.Record) error {
 		records = append(records, r)
 		return nil
 	})
@@ -199,7 +199,7 @@ func (d *triggerDB) expectOn(conn *pgx.Conn, statements string, want ...string) 
 //
 //	update moved out project:7 public.tasks {"id":1} for alice,bob changed title data {"title":"x"} origin tab1
 //	reset public.tasks [tasks project:{project_id}] truncate
-func lines(records []journal.Record) []string {
+func lines(records []*journal.Record) []string {
 	var all []string
 	for _, r := range records {
 		if r.Reset != nil {

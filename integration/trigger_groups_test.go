@@ -18,7 +18,7 @@ func (d *triggerDB) heard(statements, user string, groups ...string) []string {
 	return heardOf(d.records(since), user, groups...)
 }
 
-func heardOf(records []journal.Record, user string, groups ...string) []string {
+func heardOf(records []*journal.Record, user string, groups ...string) []string {
 	var all []string
 	for _, r := range records {
 		for _, e := range r.Events() {
@@ -203,7 +203,7 @@ func TestTriggerRegroups(t *testing.T) {
 
 func TestTriggerPublishesToGroups(t *testing.T) {
 	d := newTriggerDB(t)
-	records := func(audience string) []journal.Record {
+	records := func(audience string) []*journal.Record {
 		since := d.since()
 		d.exec(`select pgbell.publish('news', '{"x":1}', ` + audience + `)`)
 		return d.records(since)

@@ -122,7 +122,7 @@ func TestTriggerVolatileFeedRingsForEachChange(t *testing.T) {
 			if err != nil || !n.Volatile {
 				t.Fatalf("%s: %v", p, err)
 			}
-			got = append(got, lines([]journal.Record{n.Record})...)
+			got = append(got, lines([]*journal.Record{&n.Record})...)
 		}
 		return got
 	}

@@ -20,7 +20,7 @@ func (d *triggerDB) rotates(want ...string) {
 
 // gap reads since a cursor and returns what keeps it from that.
 func (d *triggerDB) gap(since journal.Cursor) error {
-	_, _, err := journal.Read(d.Context(), d.reader, since, func(journal.Record) error { return nil })
+	_, _, err := journal.Read(d.Context(), d.reader, since, func(*journal.Record) error { return nil })
 	return err
 }
 

@@ -168,7 +168,7 @@ func TestTriggerUpgradeUnderWritersLosesNothing(t *testing.T) {
 	}
 
 	d.same(d.column(feedsNow), before...)
-	if _, _, err := journal.Read(t.Context(), d.reader, since, func(journal.Record) error { return nil }); !errors.Is(err, journal.GapIncarnation) {
+	if _, _, err := journal.Read(t.Context(), d.reader, since, func(*journal.Record) error { return nil }); !errors.Is(err, journal.GapIncarnation) {
 		t.Errorf("a cursor from before the upgrade gives %v, want a gap", err)
 	}
 	d.execOn(d.connectAs(teller), `select pgbell.publish('x'), pgbell.disconnect('nobody')`)

@@ -20,7 +20,7 @@ const (
 // decode fills in what the columns op, definition and facts of a journal row say. What
 // can't be read becomes a reset for all scopes of its table, or for all there are where
 // even that isn't known: one bad record must not keep all later ones from everybody.
-func (r *Record) decode(defs *Definitions, op string, definition int32, facts []byte) error {
+func (r *Record) decode(defs *Definitions, op string, definition int32, facts string) error {
 	r.spec = defs.get(definition)
 	switch op {
 	case "insert", "update", "delete":
@@ -101,7 +101,7 @@ func (r *Record) reset(reason string, templates ...scope.Template) {
 
 // attached reads a record of attach or detach: which scopes get a reset by it, and what
 // the facts mean that are recorded from now on.
-func (r *Record) attached(defs *Definitions, definition int32, facts []byte) bool {
+func (r *Record) attached(defs *Definitions, definition int32, facts string) bool {
 	texts, ok := readFacts(nil, facts)
 	if !ok || len(texts) == 0 {
 		return false
@@ -166,21 +166,24 @@ func orNil(raw json.RawMessage) json.RawMessage {
 	return raw
 }
 
-// packed returns r without its Changes, where they can be made again of its facts: that
+// packed returns a copy of r without its Changes, where they can be made again of its facts: that
 // takes a third of the memory, and the garbage collector hardly looks at it.
-func (r Record) packed() Record {
-	if r.facts != nil {
-		r.Changes = nil
+func (r *Record) packed() *Record {
+	packed := *r
+	if r.facts != "" {
+		packed.Changes = nil
 	}
-	return r
+	return &packed
 }
 
 // Unpack returns r with its Changes, which a record of a [Tail] leaves out until they
 // are asked for.
-func (r Record) Unpack() Record {
-	if r.Changes == nil && r.facts != nil {
-		values, _ := readFacts(nil, r.facts) // they could be read when the record came
-		r.Changes, _, _ = r.spec.changes(r.Op, values)
+func (r *Record) Unpack() *Record {
+	if r.Changes != nil || r.facts == "" {
+		return r
 	}
-	return r
+	unpacked := *r
+	values, _ := readFacts(nil, r.facts) // they could be read when the record came
+	unpacked.Changes, _, _ = r.spec.changes(r.Op, values)
+	return &unpacked
 }

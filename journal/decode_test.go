@@ -32,7 +32,7 @@ func definitions(t testing.TB) *Definitions {
 }
 
 // array is texts as Postgres sends them in binary; "\x00" is a null.
-func array(texts ...string) []byte {
+func array(texts ...string) string {
 	b := binary.BigEndian.AppendUint32(nil, 1)
 	b = binary.BigEndian.AppendUint32(b, 1)
 	b = binary.BigEndian.AppendUint32(b, 25)
@@ -45,7 +45,7 @@ func array(texts ...string) []byte {
 		}
 		b = append(binary.BigEndian.AppendUint32(b, uint32(len(text))), text...)
 	}
-	return b
+	return string(b)
 }
 
 const null = "\x00"
@@ -131,7 +131,7 @@ func TestAttachTellsTheDefinition(t *testing.T) {
 	for _, step := range []struct {
 		r     *Record
 		op    string
-		facts []byte
+		facts string
 	}{{&unknown, "insert", facts}, {&attach, "attach", array(`{"templates":[],"reason":""}`, open)}, {&known, "insert", facts}} {
 		if err := step.r.decode(defs, step.op, 9, step.facts); err != nil {
 			t.Fatal(err)
@@ -190,14 +190,14 @@ func TestUnreadableRecordResetsItsTable(t *testing.T) {
 	for name, test := range map[string]struct {
 		op         string
 		definition int32
-		facts      []byte
+		facts      string
 	}{
 		"too few":           {"insert", 1, array("1", "7")},
 		"too many":          {"update", 1, array("1", "7", null, null, null)},
-		"no array":          {"delete", 1, []byte("nonsense")},
+		"no array":          {"delete", 1, "nonsense"},
 		"cut off":           {"insert", 1, array("1", "7", null, null, null)[:30]},
-		"more than it says": {"insert", 1, append(array("1", "7", null, null, null), 0)},
-		"null":              {"insert", 1, nil},
+		"more than it says": {"insert", 1, array("1", "7", null, null, null) + "\x00"},
+		"null":              {"insert", 1, ""},
 		"reset of nothing":  {"reset", 1, array()},
 		"no definition":     {"insert", 7, array("1")},
 		"no JSON":           {"publish", 0, array(`{`)},
@@ -268,13 +268,9 @@ func FuzzReadFacts(f *testing.F) {
 	f.Add(array("a", null, ""))
 	f.Add(array())
 	f.Add(array(strings.Repeat("x", maxShared+1), "y"))
-	f.Add([]byte("\x00\x00\x00\x02\x00\x00\x00\x01\x00\x00\x00\x19\xff\xff\xff\xff\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00\x01"))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		before := string(text)
+	f.Add("\x00\x00\x00\x02\x00\x00\x00\x01\x00\x00\x00\x19\xff\xff\xff\xff\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00\x01")
+	f.Fuzz(func(t *testing.T, text string) {
 		facts, ok := readFacts(nil, text)
-		if string(text) != before {
-			t.Fatal("the array was modified")
-		}
 		if len(facts) > len(text) {
 			t.Fatalf("%d facts in %d bytes", len(facts), len(text))
 		}

@@ -1,6 +1,6 @@
 package journal
 
-import "encoding/binary"
+import "strings"
 
 // fact is the text of a recorded value, or a null.
 type fact struct {
@@ -10,14 +10,18 @@ type fact struct {
 
 // readFacts appends to facts what the array of texts holds that Postgres sends in
 // binary (array_send in its src/backend/utils/adt/arrayfuncs.c), or reports false. The
-// texts are parts of one string, unless that is long: an event waits in a queue long
-// after the others of its statement are gone.
-func readFacts(facts []fact, array []byte) ([]fact, bool) {
+// texts are parts of array, unless that is long: an event waits in a queue long after
+// the others of its statement are gone.
+func readFacts(facts []fact, array string) ([]fact, bool) {
+	own := strings.Clone
+	if len(array) <= maxShared {
+		own = func(s string) string { return s }
+	}
 	next := func() (n int, ok bool) {
 		if len(array) < 4 {
 			return 0, false
 		}
-		n = int(int32(binary.BigEndian.Uint32(array)))
+		n = int(int32(uint32(array[0])<<24 | uint32(array[1])<<16 | uint32(array[2])<<8 | uint32(array[3])))
 		array = array[4:]
 		return n, true
 	}
@@ -28,12 +32,12 @@ func readFacts(facts []fact, array []byte) ([]fact, bool) {
 	array = array[8:] // whether there are nulls, and the type
 	count := 1
 	for range dimensions {
-		size := int(int32(binary.BigEndian.Uint32(array)))
+		size, _ := next()
 		if size < 0 || size > 1<<28 {
 			return facts, false
 		}
 		count *= size
-		array = array[8:] // and the lower bound
+		array = array[4:] // the lower bound
 	}
 	if dimensions == 0 {
 		count = 0
@@ -41,11 +45,6 @@ func readFacts(facts []fact, array []byte) ([]fact, bool) {
 	if count > len(array)/4 {
 		return facts, false
 	}
-	whole, share := "", len(array) <= maxShared
-	if share {
-		whole = string(array)
-	}
-	all := len(array)
 	for range count {
 		n, ok := next()
 		switch {
@@ -54,11 +53,8 @@ func readFacts(facts []fact, array []byte) ([]fact, bool) {
 		case n == -1:
 			facts = append(facts, fact{})
 			continue
-		case share:
-			at := all - len(array)
-			facts = append(facts, fact{whole[at : at+n], true})
 		default:
-			facts = append(facts, fact{string(array[:n]), true})
+			facts = append(facts, fact{own(array[:n]), true})
 		}
 		array = array[n:]
 	}
@@ -69,7 +65,7 @@ func readFacts(facts []fact, array []byte) ([]fact, bool) {
 const maxShared = 4 << 10
 
 // oneFact returns the first text of an array, as records have it that are no facts of rows.
-func oneFact(array []byte) ([]byte, bool) {
+func oneFact(array string) ([]byte, bool) {
 	facts, ok := readFacts(nil, array)
 	if !ok || len(facts) == 0 || !facts[0].given {
 		return nil, false

@@ -23,39 +23,43 @@ const (
 
 var textKinds = []string{kindText, kindNumber, kindBoolean}
 
-// rows returns the facts of each row as two sides, before and after, and the names of
-// the columns that changed, or reports false: facts are not what s says.
-func (s *spec) rows(op bus.Op, facts []fact, each func(old, new, changed []fact)) bool {
-	width := len(s.kinds)
+// width returns how many facts of a row there are, or reports false: facts are not what s
+// says.
+func (s *spec) width(op bus.Op, facts []fact) (width int, ok bool) {
+	width = len(s.kinds)
 	if op == bus.OpUpdate {
 		width = 2*width + s.changed
 	}
-	if width == 0 || len(facts)%width != 0 {
-		return false
+	return width, width > 0 && len(facts)%width == 0
+}
+
+// row splits the facts of a row into its two sides, before and after, and the names of the
+// columns that changed.
+func (s *spec) row(op bus.Op, facts []fact) (old, new, changed []fact) {
+	k := len(s.kinds)
+	switch op {
+	case bus.OpInsert:
+		return nil, facts, nil
+	case bus.OpDelete:
+		return facts, nil, nil
 	}
-	for ; len(facts) > 0; facts = facts[width:] {
-		k := len(s.kinds)
-		switch op {
-		case bus.OpInsert:
-			each(nil, facts[:k], nil)
-		case bus.OpDelete:
-			each(facts[:k], nil, nil)
-		default:
-			each(facts[:k], facts[k:2*k], facts[2*k:width])
-		}
-	}
-	return true
+	return facts[:k], facts[k : 2*k], facts[2*k:]
 }
 
 // changes returns what facts mean, or reports false: they are not what s says.
 // tooMany: of an audience that is not known in full, so that a reset is due.
 func (s *spec) changes(op bus.Op, facts []fact) (changes []Change, tooMany, ok bool) {
-	ok = s.rows(op, facts, func(old, new, changed []fact) {
-		side, data := new, new
+	width, ok := s.width(op, facts)
+	if !ok {
+		return nil, false, false
+	}
+	for ; len(facts) > 0; facts = facts[width:] {
+		old, new, changed := s.row(op, facts[:width])
+		side := new
 		if op == bus.OpDelete {
-			side, data = old, old
+			side = old
 		}
-		c := Change{Data: s.data(data)}
+		c := Change{Data: s.data(side)}
 		var all bool // that its audiences are
 		c.Side, all = s.side(side)
 		if op == bus.OpUpdate {
@@ -72,8 +76,8 @@ func (s *spec) changes(op bus.Op, facts []fact) (changes []Change, tooMany, ok b
 			changes = append(changes, c)
 			tooMany = tooMany || !all
 		}
-	})
-	return changes, tooMany, ok
+	}
+	return changes, tooMany, true
 }
 
 // names returns those of columns that changed, without the empty one, which stands for
@@ -200,15 +204,17 @@ func (s *spec) regrouped(op bus.Op, facts []fact) *Regroup {
 	if s.regroup < 0 {
 		return nil
 	}
-	r, all := &Regroup{}, true // they are known
-	ok := s.rows(op, facts, func(old, new, _ []fact) {
+	r := &Regroup{}
+	width, all := s.width(op, facts) // they are known
+	for ; all && len(facts) > 0; facts = facts[width:] {
+		old, new, _ := s.row(op, facts[:width])
 		for _, row := range [][]fact{old, new} {
 			if row != nil && all {
 				r.Users, all = s.names(r.Users, row, s.regroup)
 			}
 		}
-	})
-	if !ok || !all {
+	}
+	if !all {
 		return &Regroup{All: true}
 	}
 	slices.Sort(r.Users)

@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -58,7 +57,7 @@ func (n *next) may(since Cursor) bool {
 
 // readNext is Read by nextSQL. It returns no cursor if that is not enough any more. It
 // asks without what makes pgx convenient, which takes as long as Postgres does.
-func (r *Reader) readNext(ctx context.Context, conn *pgconn.PgConn, since Cursor, each func(Record) error) (end Cursor, err error) {
+func (r *Reader) readNext(ctx context.Context, conn *pgconn.PgConn, since Cursor, each func(*Record) error) (end Cursor, err error) {
 	statement := r.next.statements[r.next.source]
 	if statement == nil {
 		if statement, err = conn.Prepare(ctx, "pgbell_next_"+r.next.source, fmt.Sprintf(nextSQL, r.next.source), nil); err != nil {
@@ -102,7 +101,7 @@ func (r *Reader) readNext(ctx context.Context, conn *pgconn.PgConn, since Cursor
 var errAnswer = errors.New("the journal's answer is not what was asked for")
 
 // nextRecord calls each for the record in a row, which has its columns in binary.
-func (r *Reader) nextRecord(v [][]byte, each func(Record) error) error {
+func (r *Reader) nextRecord(v [][]byte, each func(*Record) error) error {
 	lsn, ok := number64(v[0])
 	part, okPart := number64(v[1])
 	tx, okTx := number64(v[2])
@@ -115,11 +114,11 @@ func (r *Reader) nextRecord(v [][]byte, each func(Record) error) error {
 	if !okStatement || !ok || !okPart || !okTx || !okAt || !okDefinition || v[6] == nil {
 		return errAnswer
 	}
-	facts := bytes.Clone(v[8])
+	facts := string(v[8])
 	if v[4] != nil && v[5] == nil { // the table's name can't be said
-		facts = nil
+		facts = ""
 	}
-	record := Record{
+	record := &Record{
 		LSN: uint64(lsn), Part: int(part), Tx: uint64(tx), At: time.UnixMicro(postgresEpoch + at),
 		Table: r.name(v[5]), Origin: origin(v[7]), statement: statement,
 	}

@@ -58,10 +58,10 @@ func TestNextReadingsGiveAllWhateverTheRotationDoes(t *testing.T) {
 		if rnd.IntN(20) == 0 {
 			end = ends[max(0, len(ends)-1-rnd.IntN(10))]
 		}
-		var want, got []Record
-		_, wantFloor, wantErr := Read(t.Context(), conn, end, func(r Record) error { want = append(want, r); return nil })
+		var want, got []*Record
+		_, wantFloor, wantErr := Read(t.Context(), conn, end, func(r *Record) error { want = append(want, r); return nil })
 		source := r.next.source
-		now, floor, err := r.Read(t.Context(), end, func(r Record) error { got = append(got, r); return nil })
+		now, floor, err := r.Read(t.Context(), end, func(r *Record) error { got = append(got, r); return nil })
 		if !errors.Is(err, wantErr) {
 			t.Fatalf("step %d: got %v, want %v", i, err, wantErr)
 		}

@@ -25,14 +25,13 @@ type order struct {
 
 // tell returns records in that order. It may change them, and what it returns may be
 // the same slice.
-func (o *order) tell(records []Record) []Record {
+func (o *order) tell(records []*Record) []*Record {
 	if o.seen == nil {
 		o.seen = map[uint64]int{}
 	}
 	clear(o.seen)
 	several := false
-	for i := range records {
-		r := &records[i]
+	for _, r := range records {
 		o.seen[r.Tx]++
 		several = several || o.seen[r.Tx] > 1 || r.spec != nil && r.spec.deferrable
 	}
@@ -44,17 +43,16 @@ func (o *order) tell(records []Record) []Record {
 		table string
 	}
 	groups := map[group][]int{}
-	for i := range records {
-		r := &records[i]
+	for i, r := range records {
 		if r.Table != "" && !r.Attach && (o.seen[r.Tx] > 1 || r.spec != nil && r.spec.deferrable) {
 			g := group{r.Tx, r.Table}
 			groups[g] = append(groups[g], i)
 		}
 	}
-	instead := map[int][]Record{} // of the last record of a group
+	instead := map[int][]*Record{} // of the last record of a group
 	gone := map[int]bool{}
 	for _, indexes := range groups {
-		of := make([]Record, len(indexes))
+		of := make([]*Record, len(indexes))
 		for i, at := range indexes {
 			of[i] = records[at]
 		}
@@ -70,7 +68,7 @@ func (o *order) tell(records []Record) []Record {
 	}
 	// Those of other transactions that stood in between concern no row of these: it was
 	// locked until the commit.
-	told := make([]Record, 0, len(records))
+	told := make([]*Record, 0, len(records))
 	for i, r := range records {
 		switch arranged, ok := instead[i]; {
 		case ok:
@@ -94,7 +92,7 @@ type step struct {
 
 // arrange orders the records of one transaction and one table. It returns false if they
 // are in order.
-func arrange(records []Record) ([]Record, bool) {
+func arrange(records []*Record) ([]*Record, bool) {
 	records, changed := oneReset(records)
 	var steps []step
 	places := map[string][]int{} // of the steps of a key
@@ -153,9 +151,9 @@ func arrange(records []Record) ([]Record, bool) {
 
 // oneReset leaves out resets that say again what one before said: a trigger for each row
 // or partition gives rise to many.
-func oneReset(records []Record) (kept []Record, changed bool) {
+func oneReset(records []*Record) (kept []*Record, changed bool) {
 	reasons := map[string]bool{}
-	kept = slices.DeleteFunc(slices.Clone(records), func(r Record) bool {
+	kept = slices.DeleteFunc(slices.Clone(records), func(r *Record) bool {
 		if r.Reset == nil {
 			return false
 		}
@@ -172,7 +170,9 @@ func (r *Record) steps(index int, steps []step) []step {
 	if values == nil {
 		values, _ = readFacts(nil, r.facts) // they could be read when the record came
 	}
-	r.spec.rows(r.Op, values, func(old, new, changed []fact) {
+	width, ok := r.spec.width(r.Op, values)
+	for ; ok && len(values) > 0; values = values[width:] {
+		old, new, changed := r.spec.row(r.Op, values[:width])
 		var was, is Change
 		if old != nil {
 			was.Side, _ = r.spec.side(old)
@@ -202,7 +202,7 @@ func (r *Record) steps(index int, steps []step) []step {
 				step{record: index, change: leaving, split: 1, key: string(was.Key), from: state(old)},
 				step{record: index, change: coming, split: 2, key: string(is.Key), to: state(new)})
 		}
-	})
+	}
 	return steps
 }
 
@@ -223,13 +223,13 @@ func state(row []fact) string {
 
 // oneStatement says whether all of these steps were recorded by one statement, which
 // does so in the order in which it took them.
-func oneStatement(records []Record, steps []step, at []int) bool {
+func oneStatement(records []*Record, steps []step, at []int) bool {
 	first := records[steps[at[0]].record].LSN
 	return !slices.ContainsFunc(at, func(i int) bool { return records[steps[i].record].LSN != first })
 }
 
 // oneByOne says whether the client sent what took these steps one after the other.
-func oneByOne(records []Record, steps []step, at []int) bool {
+func oneByOne(records []*Record, steps []step, at []int) bool {
 	for i := 1; i < len(at); i++ {
 		before, after := records[steps[at[i-1]].record], records[steps[at[i]].record]
 		if before.LSN != after.LSN && before.statement == after.statement {
@@ -311,26 +311,26 @@ func chain(steps []step, at []int) (trail []int, certain bool) {
 }
 
 // recordsOf makes records of steps in their order, one for each run that one record gave.
-func recordsOf(steps []step, records []Record) []Record {
-	var told []Record
+func recordsOf(steps []step, records []*Record) []*Record {
+	var told []*Record
 	from := -1
 	for i := 0; i < len(steps); i++ {
 		s := steps[i]
 		if s.record != from {
-			r := records[s.record]
-			r.Changes, r.facts, r.values = nil, nil, nil
-			told, from = append(told, r), s.record
+			r := *records[s.record]
+			r.Changes, r.facts, r.values = nil, "", nil
+			told, from = append(told, &r), s.record
 		}
 		if s.split == 1 && i+1 < len(steps) && steps[i+1].split == 2 && steps[i+1].record == s.record && steps[i+1].key == string(s.change.Key) && steps[i+1].change.Old != nil && string(steps[i+1].change.Old.Key) == s.key {
 			s.change = steps[i+1].change // the two halves of one change, side by side
 			s.change.Old = steps[i].change.Old
 			i++
 		}
-		r := &told[len(told)-1]
+		r := told[len(told)-1]
 		r.Changes = append(r.Changes, s.change)
 	}
-	for i := range told {
-		told[i].scopes = newFilter(told[i].Changes)
+	for _, r := range told {
+		r.scopes = newFilter(r.Changes)
 	}
 	for _, r := range records {
 		if r.Reset != nil || r.spec == nil || len(r.spec.key) == 0 {
@@ -342,8 +342,8 @@ func recordsOf(steps []step, records []Record) []Record {
 
 // Doubtful returns the reset of all scopes of r's table, for a reader that emitted r before
 // it knew all of the transaction.
-func (r Record) Doubtful() Record {
-	reset := Record{LSN: r.LSN, Tx: r.Tx, At: r.At, Table: r.Table}
+func (r *Record) Doubtful() *Record {
+	reset := &Record{LSN: r.LSN, Tx: r.Tx, At: r.At, Table: r.Table}
 	if r.spec != nil {
 		reset.reset(ReasonOrder, r.spec.templates...)
 	} else {

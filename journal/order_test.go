@@ -16,7 +16,7 @@ type rows map[string]string
 
 // apply does what a client does with the events of a transaction, and says whether it was
 // told to fetch again.
-func (r rows) apply(records []Record) (doubtful bool) {
+func (r rows) apply(records []*Record) (doubtful bool) {
 	for _, record := range records {
 		doubtful = doubtful || record.Reset != nil
 		for _, e := range record.Events() {
@@ -47,8 +47,8 @@ type history struct {
 	lsn   uint64
 }
 
-func (h *history) record(op string, lsn uint64, facts ...string) Record {
-	r := Record{LSN: lsn, Tx: 9, Table: "public.t"}
+func (h *history) record(op string, lsn uint64, facts ...string) *Record {
+	r := &Record{LSN: lsn, Tx: 9, Table: "public.t"}
 	if err := r.decode(h.defs, op, 1, array(facts...)); err != nil {
 		h.Fatal(err)
 	}
@@ -56,7 +56,7 @@ func (h *history) record(op string, lsn uint64, facts ...string) Record {
 }
 
 // write changes a random row, and records that as a statement of its own.
-func (h *history) write(key, value string) Record {
+func (h *history) write(key, value string) *Record {
 	h.lsn++
 	id := fmt.Sprintf(`{"id":%s}`, key)
 	data := func(v string) string { return fmt.Sprintf(`{"v":%s}`, v) }
@@ -104,7 +104,7 @@ func TestOrderEndsWithTheTableOrAReset(t *testing.T) {
 			id, data := fmt.Sprintf(`{"id":%d}`, i), fmt.Sprintf(`{"v":%d}`, random.IntN(3))
 			h.truth[id], client[id] = data, data
 		}
-		var happened []Record
+		var happened []*Record
 		for range 1 + random.IntN(6) {
 			value := []string{"", fmt.Sprint(random.IntN(4)), fmt.Sprint(">", random.IntN(5))}[random.IntN(3)]
 			if value == "" && random.IntN(2) == 0 {
@@ -145,7 +145,7 @@ func TestOrderEndsWithTheTableOrAReset(t *testing.T) {
 	}
 }
 
-func texts(records []Record) (all []string) {
+func texts(records []*Record) (all []string) {
 	for _, r := range records {
 		for _, e := range r.Events() {
 			all = append(all, fmt.Sprint(e.Op, e.Moved, " ", e.Scope, string(e.Data)))
@@ -161,7 +161,7 @@ func TestOrderLeavesWhatIsInOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := &history{T: t, defs: defs, truth: rows{}}
-	inOrder := []Record{
+	inOrder := []*Record{
 		h.record("update", 1, "1", "0", "1", "1", "v"), h.record("update", 2, "1", "1", "1", "2", "v"), h.record("update", 3, "1", "2", "2", "2", "id"),
 		h.record("delete", 4, "7", "1"), h.record("insert", 5, "7", "2"),
 	}
@@ -182,7 +182,7 @@ func TestOrderIsOfOneTransactionAndTable(t *testing.T) {
 	other, elsewhere := h.record("insert", 2, "1", "5"), h.record("delete", 3, "1", "2")
 	other.Tx, elsewhere.Table = 10, "public.u"
 	reset := h.record("reset", 6, "truncate")
-	records := []Record{h.record("update", 1, "1", "1", "1", "2", "v"), other, elsewhere, h.record("insert", 4, "1", "1"), reset, reset, h.record("insert", 7, "9", "9")}
+	records := []*Record{h.record("update", 1, "1", "1", "1", "2", "v"), other, elsewhere, h.record("insert", 4, "1", "1"), reset, reset, h.record("insert", 7, "9", "9")}
 	got := texts(new(order).tell(records))
 	want := []string{`insert k:1{"v":5}`, `delete k:1{"v":2}`, `insert k:1{"v":1}`, `update k:1{"v":2}`, `insert k:9{"v":9}`}
 	if diff := cmp.Diff(want, got); diff != "" {

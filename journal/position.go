@@ -11,7 +11,7 @@ const positions = 256
 
 // SetPositions sets the Position of each of records, which [Read] gave up to end:
 // end without the transactions of which there is more to come.
-func SetPositions(records []Record, end Cursor) {
+func SetPositions(records []*Record, end Cursor) {
 	open := make([]transaction, 0, len(records)+len(end.Xip))
 	for i, r := range records {
 		open = append(open, transaction{r.Tx, i})

@@ -23,11 +23,11 @@ func TestPositionCoversWhatIsDone(t *testing.T) {
 		if len(end.Xip) > 0 {
 			end.Xmin = end.Xip[0]
 		}
-		var records []Record
+		var records []*Record
 		for i := range size {
 			if tx := first + i; !running[tx] {
 				for range rapid.IntRange(0, 3).Draw(t, "records") {
-					records = append(records, Record{Tx: tx})
+					records = append(records, &Record{Tx: tx})
 				}
 			}
 		}
@@ -84,9 +84,9 @@ func TestPositionCoversWhatIsDone(t *testing.T) {
 // there are.
 func TestPositionKeepsUpWithManyTransactions(t *testing.T) {
 	const many = 50_000
-	records := make([]Record, many)
+	records := make([]*Record, many)
 	for i := range records {
-		records[i].Tx = 1000 + uint64(i)
+		records[i] = &Record{Tx: 1000 + uint64(i)}
 	}
 	SetPositions(records, Cursor{Incarnation: "ab", Xmin: 1000 + many, Xmax: 1000 + many})
 	for i, r := range records {
@@ -101,9 +101,9 @@ func TestPositionKeepsUpWithManyTransactions(t *testing.T) {
 }
 
 func BenchmarkSetPositions(b *testing.B) {
-	records := make([]Record, 50_000)
+	records := make([]*Record, 50_000)
 	for i := range records {
-		records[i].Tx = 1000 + uint64(i)
+		records[i] = &Record{Tx: 1000 + uint64(i)}
 	}
 	for b.Loop() {
 		SetPositions(records, Cursor{Incarnation: "ab", Xmin: 60_000, Xmax: 60_000})

@@ -142,7 +142,7 @@ type Reader struct {
 // than that or of another incarnation. One statement, no transaction: nothing is held open
 // between calls. Once each has returned an error, end ctx: else what is left of the answer
 // is waited for.
-func (r *Reader) Read(ctx context.Context, since Cursor, each func(Record) error) (end, floor Cursor, err error) {
+func (r *Reader) Read(ctx context.Context, since Cursor, each func(*Record) error) (end, floor Cursor, err error) {
 	if r.Definitions == nil {
 		r.Definitions = new(Definitions)
 		if err := r.Definitions.Load(ctx, r.DB); err != nil {
@@ -200,13 +200,13 @@ func (r *Reader) Read(ctx context.Context, since Cursor, each func(Record) error
 // nobody who applies them ends with something else than what the tables hold. What can't
 // be ordered for certain gets a reset, among the records that are returned. It may change
 // records.
-func (r *Reader) InOrder(records []Record) []Record { return r.order.tell(records) }
+func (r *Reader) InOrder(records []*Record) []*Record { return r.order.tell(records) }
 
 // Read is a single reading of a [Reader] of db, in order.
-func Read(ctx context.Context, db Querier, since Cursor, each func(Record) error) (end, floor Cursor, err error) {
+func Read(ctx context.Context, db Querier, since Cursor, each func(*Record) error) (end, floor Cursor, err error) {
 	r := &Reader{DB: db}
-	var records []Record
-	end, floor, err = r.Read(ctx, since, func(r Record) error {
+	var records []*Record
+	end, floor, err = r.Read(ctx, since, func(r *Record) error {
 		records = append(records, r)
 		return nil
 	})
@@ -270,7 +270,7 @@ func feeds(ctx context.Context, db Querier, where string) (feeds map[string][]sc
 	)
 	_, err = pgx.ForEachRow(rows, []any{&table, &scopes, &regroups}, func() error {
 		regroup = regroup || regroups
-		facts, ok := readFacts(nil, scopes)
+		facts, ok := readFacts(nil, string(scopes))
 		if !ok {
 			return errAnswer
 		}

@@ -15,9 +15,9 @@ import (
 )
 
 // readAll reads on from since.
-func readAll(t *testing.T, conn *pgx.Conn, since Cursor) (records []Record, end Cursor) {
+func readAll(t *testing.T, conn *pgx.Conn, since Cursor) (records []*Record, end Cursor) {
 	t.Helper()
-	end, _, err := Read(t.Context(), conn, since, func(r Record) error {
+	end, _, err := Read(t.Context(), conn, since, func(r *Record) error {
 		records = append(records, r)
 		return nil
 	})
@@ -29,10 +29,10 @@ func readAll(t *testing.T, conn *pgx.Conn, since Cursor) (records []Record, end 
 
 // bothRead reads on from since as who has just read before does and as who hasn't,
 // which must be the same.
-func bothRead(t *testing.T, r *Reader, since Cursor) (records []Record, end Cursor) {
+func bothRead(t *testing.T, r *Reader, since Cursor) (records []*Record, end Cursor) {
 	t.Helper()
 	want, _ := readAll(t, r.DB.(*pgx.Conn), since)
-	end, _, err := r.Read(t.Context(), since, func(r Record) error {
+	end, _, err := r.Read(t.Context(), since, func(r *Record) error {
 		records = append(records, r)
 		return nil
 	})
@@ -136,7 +136,7 @@ func TestGapComesWithoutRecords(t *testing.T) {
 	other := end
 	other.Incarnation = "abc"
 	for want, since := range map[Gap]Cursor{GapRetention: before, GapIncarnation: other} {
-		now, floor, err := Read(t.Context(), conn, since, func(r Record) error { return fmt.Errorf("%+v", r) })
+		now, floor, err := Read(t.Context(), conn, since, func(r *Record) error { return fmt.Errorf("%+v", r) })
 		if gap := Gap(""); !errors.As(err, &gap) || gap != want {
 			t.Errorf("%v: got %v, want %v", since, err, want)
 		}
@@ -149,7 +149,7 @@ func TestGapComesWithoutRecords(t *testing.T) {
 		t.Errorf("the floor itself: got %d records, want 1", len(records))
 	}
 	for range 2 { // of which the second knows the incarnation
-		if _, _, err := r.Read(t.Context(), before, func(r Record) error { return fmt.Errorf("%+v", r) }); !errors.Is(err, GapRetention) {
+		if _, _, err := r.Read(t.Context(), before, func(r *Record) error { return fmt.Errorf("%+v", r) }); !errors.Is(err, GapRetention) {
 			t.Errorf("got %v, want %v", err, GapRetention)
 		}
 	}
@@ -169,7 +169,7 @@ func TestNextReadingGivesTheSame(t *testing.T) {
 	publish(t, other, "long")
 	for _, n := range []int{1, 3, near, 1, near, 2} {
 		exec(t, conn, fmt.Sprintf("do $$ begin for i in 1..%d loop perform pgbell.publish('s' || i); commit; end loop; end $$", n))
-		var records []Record
+		var records []*Record
 		if records, end = bothRead(t, r, end); len(records) != n {
 			t.Fatalf("got %d records, want %d", len(records), n)
 		}
@@ -186,16 +186,16 @@ func TestReadStopsAtTheFirstError(t *testing.T) {
 	publish(t, conn, "a")
 	publish(t, conn, "b")
 	enough, calls := errors.New("enough"), 0
-	_, _, err := Read(t.Context(), conn, floor, func(Record) error { calls++; return enough })
+	_, _, err := Read(t.Context(), conn, floor, func(*Record) error { calls++; return enough })
 	if !errors.Is(err, enough) || calls != 1 {
 		t.Errorf("got %v after %d records", err, calls)
 	}
 	exec(t, conn, "update pgbell.journal set op = 'merge' where xid::text = (select max(xid::text) from pgbell.journal)")
-	if _, _, err = Read(t.Context(), conn, floor, func(Record) error { return nil }); err == nil || !strings.Contains(err.Error(), "upgrade it") {
+	if _, _, err = Read(t.Context(), conn, floor, func(*Record) error { return nil }); err == nil || !strings.Contains(err.Error(), "upgrade it") {
 		t.Errorf("unknown op: got %v", err)
 	}
 	exec(t, conn, "delete from pgbell.journal_state")
-	if _, _, err = Read(t.Context(), conn, floor, func(Record) error { return nil }); err == nil || !strings.Contains(err.Error(), "journal_state is empty") {
+	if _, _, err = Read(t.Context(), conn, floor, func(*Record) error { return nil }); err == nil || !strings.Contains(err.Error(), "journal_state is empty") {
 		t.Errorf("without a state: got %v", err)
 	}
 }
@@ -211,7 +211,7 @@ func TestFloorLeavesOutWhatIsTooMuchToStartWith(t *testing.T) {
 	}
 	first := true
 	n := 0
-	_, _, err := Read(t.Context(), conn, floor, func(r Record) error {
+	_, _, err := Read(t.Context(), conn, floor, func(r *Record) error {
 		if n++; first && r.Tx != 11 {
 			return fmt.Errorf("the first record is %d", r.Tx)
 		}

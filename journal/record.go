@@ -33,7 +33,7 @@ type Record struct {
 	Position string
 
 	values []fact // the same, of a notification
-	facts  []byte // that Changes were made of, as Postgres sent them; nil: they are not to be made again
+	facts  string // that Changes were made of, as Postgres sent them; empty: they are not to be made again
 	spec   *spec  // what facts mean
 	scopes filter
 
@@ -41,7 +41,7 @@ type Record struct {
 }
 
 // Size returns about how many bytes of memory r takes.
-func (r Record) Size() int {
+func (r *Record) Size() int {
 	size := 500 + len(r.facts) + len(r.facts)/8
 	if r.Regroup != nil {
 		for _, u := range r.Regroup.Users {
@@ -112,10 +112,10 @@ func (r *Reset) Matches(scope string) bool {
 // its audience. A row that left a scope or lost a reader is a `moved: out`
 // there, without a trace of what it is now; one that came is a `moved: in`.
 // Resets are not among them: they concern scopes that only the reader knows.
-func (r Record) Events() []bus.ChangeEvent { return r.AppendEvents(nil) }
+func (r *Record) Events() []bus.ChangeEvent { return r.AppendEvents(nil) }
 
 // AppendEvents appends what Events returns to events.
-func (r Record) AppendEvents(events []bus.ChangeEvent) []bus.ChangeEvent {
+func (r *Record) AppendEvents(events []bus.ChangeEvent) []bus.ChangeEvent {
 	for _, c := range r.Changes {
 		events = r.appendEvents(events, c)
 	}
@@ -123,7 +123,7 @@ func (r Record) AppendEvents(events []bus.ChangeEvent) []bus.ChangeEvent {
 }
 
 // appendEvents appends to events what subscribers get of c, a change of r.
-func (r Record) appendEvents(events []bus.ChangeEvent, c Change) []bus.ChangeEvent {
+func (r *Record) appendEvents(events []bus.ChangeEvent, c Change) []bus.ChangeEvent {
 	event := bus.ChangeEvent{
 		Op: r.Op, Table: r.Table, Origin: r.Origin, At: r.At, Tx: r.Tx,
 		Key: c.Key, Changed: c.Changed, Data: c.Data,
@@ -148,7 +148,7 @@ func (c Change) touches(scopes map[string]bool) bool {
 
 // ResetEvent returns the event that those scopes get which r.Reset concerns, as
 // yet without a scope.
-func (r Record) ResetEvent() bus.ChangeEvent {
+func (r *Record) ResetEvent() bus.ChangeEvent {
 	return bus.ChangeEvent{Op: bus.OpReset, Table: r.Table, Reason: r.Reset.Reason, At: r.At, Tx: r.Tx}
 }
 

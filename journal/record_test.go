@@ -1,11 +1,11 @@
 package journal
 
 import (
-	"bytes"
 	"encoding/json"
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -159,7 +159,7 @@ func TestSizeIsNoLessThanARecordTakes(t *testing.T) {
 		}
 		start := heap()
 		for i := range records {
-			if err := records[i].decode(defs, "update", 1, bytes.Clone(facts)); err != nil || len(records[i].Changes) != 1 {
+			if err := records[i].decode(defs, "update", 1, strings.Clone(facts)); err != nil || len(records[i].Changes) != 1 {
 				t.Fatalf("got %+v: %v", records[i], err)
 			}
 		}

@@ -13,7 +13,7 @@ import (
 // changed.
 type Replay struct {
 	Since    Cursor           // of Records, what it covers is no part of the replay
-	Records  []Record         // in order; see [Record.Unpack]
+	Records  []*Record        // in order; see [Record.Unpack]
 	End      Cursor           // covers them all
 	Reset    string           // not empty: what was missed can't be told, for this reason
 	Volatile []scope.Template // scopes of feeds that aren't durable: of those it's never known
@@ -34,8 +34,7 @@ func (p *Replay) Outruns(user string) bool {
 
 // regroups says whether a record for which f holds regroups a user.
 func (p *Replay) regroups(user string, f func(*Record) bool) bool {
-	for i := range p.Records {
-		r := &p.Records[i]
+	for _, r := range p.Records {
 		if r.Regroup != nil && (r.Regroup.All || slices.Contains(r.Regroup.Users, user)) && f(r) {
 			return user != ""
 		}

@@ -36,7 +36,7 @@ func TestReplayFiltersAsTheBusDoes(t *testing.T) {
 					r.Changes = append(r.Changes, c)
 				}
 			}
-			p.Records = append(p.Records, r)
+			p.Records = append(p.Records, &r)
 		}
 		wanted := rapid.SliceOfNDistinct(rapid.SampledFrom(scopes), 1, 3, rapid.ID).Draw(t, "wanted")
 		user := rapid.SampledFrom(users).Draw(t, "user")
@@ -114,7 +114,7 @@ func BenchmarkReplay(b *testing.B) {
 	start := Cursor{"ab", 1, 1, nil}
 	tail.Start(start, 0)
 	for i := 1; i <= 50_000; i++ {
-		tail.Add([]Record{example(defs, i)}, Cursor{"ab", uint64(i + 1), uint64(i + 1), nil}, start)
+		tail.Add([]*Record{new(example(defs, i))}, Cursor{"ab", uint64(i + 1), uint64(i + 1), nil}, start)
 	}
 	b.ReportAllocs()
 	for b.Loop() {

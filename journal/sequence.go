@@ -9,7 +9,7 @@ type Sequence struct {
 
 // Certain says whether what came of r's keys, in r's transaction so far, came in the order
 // in which it happened. If not, a reset is due behind r.
-func (s *Sequence) Certain(r Record) bool {
+func (s *Sequence) Certain(r *Record) bool {
 	if r.Reset != nil || r.spec == nil || len(r.spec.key) == 0 {
 		return true
 	}

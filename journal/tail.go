@@ -16,7 +16,7 @@ type Tail struct {
 	Limit int // of bytes; 0 means MaxTail. Not to be changed once in use
 
 	mu      sync.RWMutex
-	records []Record // oldest first; replays share them: appended to, cut in front, never written again
+	records []*Record // oldest first; replays share them: appended to, cut in front, never written again
 	batches []batch
 	cut     int    // records that were cut in front since Start
 	from    Cursor // all that it doesn't cover is in records, but for what was shed
@@ -45,7 +45,7 @@ func (t *Tail) Start(cursor Cursor, shed uint64) {
 // Add appends what [Read] gave since the last end, and sets its positions. A batch
 // must be added before any of its events is emitted: then whoever subscribes first
 // and asks the Tail afterwards misses nothing.
-func (t *Tail) Add(records []Record, end, floor Cursor) {
+func (t *Tail) Add(records []*Record, end, floor Cursor) {
 	SetPositions(records, end)
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -13,12 +13,12 @@ import (
 
 // world is a database in which transactions come and go, and a Tail that follows it.
 type world struct {
-	next    uint64   // transaction
-	running []uint64 // ascending
-	written []Record // by all transactions, in the order of seq
+	next    uint64    // transaction
+	running []uint64  // ascending
+	written []*Record // by all transactions, in the order of seq
 	aborted map[uint64]bool
 	read    Cursor // by the tail's reader
-	emitted []Record
+	emitted []*Record
 	tail    Tail
 }
 
@@ -32,7 +32,7 @@ func (w *world) now() Cursor {
 }
 
 // between returns the committed records that since doesn't cover and end does.
-func (w *world) between(since, end Cursor) (found []Record) {
+func (w *world) between(since, end Cursor) (found []*Record) {
 	for _, r := range w.written {
 		if !since.Covers(r.Tx) && end.Covers(r.Tx) && !w.aborted[r.Tx] {
 			found = append(found, r)
@@ -42,7 +42,7 @@ func (w *world) between(since, end Cursor) (found []Record) {
 }
 
 func (w *world) write(tx uint64) {
-	w.written = append(w.written, Record{
+	w.written = append(w.written, &Record{
 		LSN: uint64(len(w.written) + 1), Tx: tx, Op: bus.OpInsert, Changes: []Change{{Side: Side{Scopes: []string{"a"}}}},
 	})
 }
@@ -73,7 +73,7 @@ func (w *world) step(t *rapid.T) {
 	}
 }
 
-func seqs(records []Record) []uint64 {
+func seqs(records []*Record) []uint64 {
 	var all []uint64
 	for _, r := range records {
 		all = append(all, r.LSN)
@@ -82,7 +82,7 @@ func seqs(records []Record) []uint64 {
 }
 
 // kept are the records of a replay that are part of it.
-func (p *Replay) kept() (kept []Record) {
+func (p *Replay) kept() (kept []*Record) {
 	for _, r := range p.Records {
 		if !p.Since.Covers(r.Tx) {
 			kept = append(kept, r)
@@ -91,8 +91,11 @@ func (p *Replay) kept() (kept []Record) {
 	return kept
 }
 
+// sizeOfOne is what a record of write counts.
+var sizeOfOne = (&Record{Changes: make([]Change, 1)}).Size()
+
 func TestTailGivesExactlyWhatACursorMissed(t *testing.T) {
-	one := Record{Changes: make([]Change, 1)}.Size()
+	one := sizeOfOne
 	served, refused := 0, 0
 	rapid.Check(t, func(t *rapid.T) {
 		w := &world{next: 1, aborted: map[uint64]bool{}}
@@ -141,7 +144,7 @@ func TestTailGivesExactlyWhatACursorMissed(t *testing.T) {
 			}
 			// In the order of reading, which for one row is that of committing.
 			want := w.between(since, w.read)
-			slices.SortStableFunc(want, func(a, b Record) int {
+			slices.SortStableFunc(want, func(a, b *Record) int {
 				return slices.Index(seqs(w.emitted), a.LSN) - slices.Index(seqs(w.emitted), b.LSN)
 			})
 			if got := seqs(got.kept()); !slices.Equal(got, seqs(want)) {
@@ -163,7 +166,7 @@ func follow(limit int) *world {
 }
 
 func TestReplayIsUntouchedByWhatFollows(t *testing.T) {
-	w := follow(10 * Record{Changes: make([]Change, 1)}.Size())
+	w := follow(10 * sizeOfOne)
 	since := w.now()
 	for range 10 {
 		w.next++
@@ -231,7 +234,7 @@ func TestOneRecordOverTheLimitIsNotKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.next++
-	w.tail.Add([]Record{r}, w.now(), since)
+	w.tail.Add([]*Record{&r}, w.now(), since)
 	if w.tail.size != 0 || w.tail.Since(since) != nil {
 		t.Errorf("kept %d bytes", w.tail.size)
 	}

@@ -31,7 +31,7 @@ func (s *session) catchUp(ctx context.Context) error {
 		doubt  inParts
 		groups regroups
 	)
-	end, floor, err := s.reader.Read(watched, s.cursor, func(r journal.Record) error {
+	end, floor, err := s.reader.Read(watched, s.cursor, func(r *journal.Record) error {
 		alive()
 		feeds = feeds || r.Attach
 		groups.add(r.Regroup)
@@ -97,7 +97,7 @@ func (s *session) catchUp(ctx context.Context) error {
 // fill begins anew: it puts the journal as it is into memory, for clients that
 // come back, and returns the cursor from which to go on, and who was disconnected.
 // It emits nothing.
-func (s *session) fill(ctx context.Context) (end journal.Cursor, disconnects []journal.Record, err error) {
+func (s *session) fill(ctx context.Context) (end journal.Cursor, disconnects []*journal.Record, err error) {
 	ctx, alive, stop := s.watch(ctx)
 	defer stop()
 	s.tail.Start(journal.Cursor{}, 0)
@@ -106,12 +106,12 @@ func (s *session) fill(ctx context.Context) (end journal.Cursor, disconnects []j
 		return from, nil, because(ctx, "read the journal", err)
 	}
 	var (
-		recent []journal.Record
+		recent []*journal.Record
 		size   int
 		shed   uint64
 	)
 	var floor journal.Cursor
-	end, floor, err = s.reader.Read(ctx, from, func(r journal.Record) error {
+	end, floor, err = s.reader.Read(ctx, from, func(r *journal.Record) error {
 		alive()
 		if r.Disconnect != nil {
 			disconnects = append(disconnects, r)
@@ -175,14 +175,14 @@ func (s *session) advance(to journal.Cursor) {
 	s.bus.Advance(to.String())
 }
 
-func (s *session) emit(records ...journal.Record) {
+func (s *session) emit(records ...*journal.Record) {
 	for _, r := range records {
 		s.records.Add(1)
 		if r.Position != "" && r.Position != s.bus.Position() {
 			s.bus.Advance(r.Position)
 		}
 		if s.cfg.OnRecord != nil {
-			s.cfg.OnRecord(r)
+			s.cfg.OnRecord(*r)
 		}
 		if d := r.Disconnect; d != nil {
 			s.disconnect(*d)

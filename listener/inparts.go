@@ -7,7 +7,7 @@ import "github.com/pgbell/pgbell/journal"
 // reset behind all, since nobody can say whether the order was right.
 type inParts struct {
 	statements map[written]uint64 // the LSN of the last one
-	doubtful   map[string]journal.Record
+	doubtful   map[string]*journal.Record
 }
 
 type written struct {
@@ -15,14 +15,14 @@ type written struct {
 	table string
 }
 
-func (p *inParts) add(r journal.Record) {
+func (p *inParts) add(r *journal.Record) {
 	if r.Table == "" || r.Reset != nil {
 		return
 	}
 	w := written{r.Tx, r.Table}
 	if last, ok := p.statements[w]; ok && last != r.LSN {
 		if p.doubtful == nil {
-			p.doubtful = map[string]journal.Record{}
+			p.doubtful = map[string]*journal.Record{}
 		}
 		p.doubtful[r.Table] = r
 	}
@@ -32,8 +32,8 @@ func (p *inParts) add(r journal.Record) {
 	p.statements[w] = r.LSN
 }
 
-func (p *inParts) resets() []journal.Record {
-	var resets []journal.Record
+func (p *inParts) resets() []*journal.Record {
+	var resets []*journal.Record
 	for _, r := range p.doubtful {
 		resets = append(resets, r.Doubtful())
 	}

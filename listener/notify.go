@@ -90,7 +90,8 @@ func (s *session) notified(n *pgconn.Notification) (bell bool) {
 			s.unknown = append(s.unknown, note.Table)
 		}
 	default:
-		r := within(note.Record, templates)
+		r := &note.Record
+		within(r, templates)
 		certain := s.volatileOrder.Certain(r)
 		r.Tx = 0 // no replay holds it: a stream that joins one must not take it for something that it has
 		if namesGroups(r) || len(s.kept) > 0 {
@@ -109,7 +110,7 @@ func (s *session) notified(n *pgconn.Notification) (bell bool) {
 }
 
 // namesGroups says whether a group may hear of a change of r.
-func namesGroups(r journal.Record) bool {
+func namesGroups(r *journal.Record) bool {
 	return slices.ContainsFunc(r.Changes, func(c journal.Change) bool {
 		return len(c.Audience.Groups()) > 0 || c.Old != nil && len(c.Old.Audience.Groups()) > 0
 	})
@@ -119,12 +120,12 @@ func namesGroups(r journal.Record) bool {
 // durable feeds are not for anybody to ring who may connect. Of a feed that was
 // attached again just now it may take away too much, but for that the journal has
 // a reset.
-func within(r journal.Record, templates []scope.Template) journal.Record {
+func within(r *journal.Record, templates []scope.Template) {
 	feed := &journal.Reset{Templates: templates}
 	if r.Reset != nil {
 		feed.Reason = r.Reset.Reason
 		r.Reset = feed
-		return r
+		return
 	}
 	foreign := func(scope string) bool { return !feed.Matches(scope) }
 	for i := range r.Changes {
@@ -135,7 +136,6 @@ func within(r journal.Record, templates []scope.Template) journal.Record {
 			c.Old.Scopes = slices.DeleteFunc(c.Old.Scopes, foreign)
 		}
 	}
-	return r
 }
 
 // loadFeeds finds out which feeds are not durable.
@@ -171,8 +171,8 @@ func (s *session) reset(table string, templates []scope.Template, reason string)
 	s.emit(resetOf(table, templates, reason))
 }
 
-func resetOf(table string, templates []scope.Template, reason string) journal.Record {
-	return journal.Record{Table: table, Op: bus.OpReset, Reset: &journal.Reset{Templates: templates, Reason: reason}}
+func resetOf(table string, templates []scope.Template, reason string) *journal.Record {
+	return &journal.Record{Table: table, Op: bus.OpReset, Reset: &journal.Reset{Templates: templates, Reason: reason}}
 }
 
 var errDeaf = errors.New("notifications do not arrive: a connection pooler such as PgBouncer or RDS Proxy " +

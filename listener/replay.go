@@ -71,7 +71,7 @@ func (l *Listener) readReplay(ctx context.Context, since journal.Cursor) (*journ
 	p := &journal.Replay{Since: since, Ahead: true}
 	size := 0
 	reader := &journal.Reader{DB: conn, Definitions: &l.definitions}
-	p.End, _, err = reader.Read(ctx, since, func(r journal.Record) error {
+	p.End, _, err = reader.Read(ctx, since, func(r *journal.Record) error {
 		alive()
 		if size += r.Size(); size > l.limit {
 			stop()

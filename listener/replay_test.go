@@ -68,7 +68,7 @@ func TestBatchIsInMemoryBeforeItIsEmitted(t *testing.T) {
 	var w *world
 	w = start(t, example.Database(t), options{Config: Config{OnRecord: func(r journal.Record) {
 		p := w.l.tail.Since(w.l.cursor)
-		if p == nil || !p.End.Covers(r.Tx) || !slices.ContainsFunc(p.Records, func(held journal.Record) bool { return held.LSN == r.LSN }) {
+		if p == nil || !p.End.Covers(r.Tx) || !slices.ContainsFunc(p.Records, func(held *journal.Record) bool { return held.LSN == r.LSN }) {
 			t.Errorf("emitting %d, transaction %d, memory has %+v", r.LSN, r.Tx, p)
 		}
 	}}})

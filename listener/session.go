@@ -132,13 +132,13 @@ type session struct {
 	missed        bool           // something of a feed that wasn't known
 	unknown       []string       // tables of feeds of which something came that could not be read yet
 	volatileOrder journal.Sequence
-	kept          []journal.Record // of feeds that aren't durable, until the journal is read
-	transactions  int              // read from the journal
+	kept          []*journal.Record // of feeds that aren't durable, until the journal is read
+	transactions  int               // read from the journal
 	pace          pace
 	armed         time.Time // until when writers were asked to ring; zero: not
 	home          string    // the schema's, at the first look; empty: none yet
 
-	batch  []journal.Record // empty, as events: room for what is read and emitted next
+	batch  []*journal.Record // empty, as events: room for what is read and emitted next
 	events []bus.ChangeEvent
 }
 

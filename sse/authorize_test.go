@@ -185,7 +185,7 @@ func TestRefusalEndsAStreamThatWaitsForReady(t *testing.T) {
 
 func TestReplayStopsWhenItIsNoLongerAllowed(t *testing.T) {
 	eachWireInBubble(t, func(t *testing.T) {
-		var records []journal.Record
+		var records []*journal.Record
 		for tx := range uint64(9000) {
 			records = append(records, record(tx+1, bus.Audience{}, "a"))
 		}

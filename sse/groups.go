@@ -130,12 +130,9 @@ func (s *stream) regroup(groups []string, asked uint64) {
 	}
 }
 
-// takeResets adds to b a reset for each scope if the user was regrouped, under the id that
+// takeResets adds to b a reset for each scope, for the user was regrouped, under the id that
 // the client has: what it covers, the client may not know.
 func (s *stream) takeResets(b *frames) {
-	if !s.regrouped {
-		return
-	}
 	s.regrouped = false
 	s.dropBurst()
 	for _, e := range s.resets(ReasonGroups, func(string) bool { return true }) {

@@ -260,7 +260,7 @@ func TestRevocationAmidAReplayEndsIt(t *testing.T) {
 		red := bus.Named(nil, []string{"red"})
 		for _, n := range []uint64{4, 2000} { // all of the replay is written at once, or in parts
 			amid := &interrupted{Handler: slog.NewTextHandler(io.Discard, nil)}
-			var records []journal.Record
+			var records []*journal.Record
 			for tx := range n {
 				r := record(tx+2, red, "a")
 				if r.Position = cursor(tx + 3); tx == 2 {
@@ -414,10 +414,10 @@ func TestStreamIsHeldWhileGroupsCantBeTold(t *testing.T) {
 // what came into sight at once was no change of a row.
 func TestResumePastARegroupingResets(t *testing.T) {
 	eachWireInBubble(t, func(t *testing.T) {
-		regroup := func(tx uint64, r journal.Regroup) journal.Record { return journal.Record{Tx: tx, Regroup: &r} }
+		regroup := func(tx uint64, r journal.Regroup) *journal.Record { return &journal.Record{Tx: tx, Regroup: &r} }
 		red := bus.Named(nil, []string{"red"})
 		for name, test := range map[string]struct {
-			record journal.Record
+			record *journal.Record
 			reset  bool
 		}{
 			"alice":          {regroup(12, journal.Regroup{Users: []string{"alice"}}), true},
@@ -429,7 +429,7 @@ func TestResumePastARegroupingResets(t *testing.T) {
 		} {
 			config := Config{Replay: replay(journal.Replay{
 				Since: parse(t, cursor(10)), End: parse(t, cursor(20)),
-				Records: []journal.Record{record(11, red, "a"), test.record, record(13, bus.Named(nil, []string{"blue"}), "a")},
+				Records: []*journal.Record{record(11, red, "a"), test.record, record(13, bus.Named(nil, []string{"blue"}), "a")},
 			})}
 			var w *world
 			if name == "without a func" {
@@ -457,7 +457,7 @@ func TestGroupsAreAskedForBehindAReplayThatIsAhead(t *testing.T) {
 		var m *members
 		w, m := grouped(t, settings{Config: Config{Replay: func(context.Context, journal.Cursor) (*journal.Replay, error) {
 			m.set("alice", "blue")
-			return &journal.Replay{Since: parse(t, cursor(10)), End: parse(t, cursor(20)), Ahead: true, Records: []journal.Record{
+			return &journal.Replay{Since: parse(t, cursor(10)), End: parse(t, cursor(20)), Ahead: true, Records: []*journal.Record{
 				record(11, bus.Named(nil, []string{"red"}), "a"), record(12, bus.Named(nil, []string{"blue"}), "a"),
 			}}, nil
 		}}})
@@ -477,7 +477,7 @@ func TestGroupsAreAskedForBehindAReplayWithTheirRegrouping(t *testing.T) {
 		var m *members
 		w, m := grouped(t, settings{Config: Config{Replay: func(context.Context, journal.Cursor) (*journal.Replay, error) {
 			m.set("alice", "blue")
-			return &journal.Replay{Since: parse(t, cursor(10)), End: parse(t, cursor(20)), Records: []journal.Record{
+			return &journal.Replay{Since: parse(t, cursor(10)), End: parse(t, cursor(20)), Records: []*journal.Record{
 				{Tx: 9, Regroup: &journal.Regroup{Users: []string{"alice"}}},
 				record(11, bus.Named(nil, []string{"red"}), "a"), record(12, bus.Named(nil, []string{"blue"}), "a"),
 			}}, nil
@@ -494,7 +494,7 @@ func TestGroupsAreAskedForBehindAReplayWithTheirRegrouping(t *testing.T) {
 // The groups change while a long replay is written.
 func TestReplayStopsWhenTheGroupsChange(t *testing.T) {
 	eachWireInBubble(t, func(t *testing.T) {
-		var records []journal.Record
+		var records []*journal.Record
 		for tx := range uint64(9000) {
 			records = append(records, record(tx+2, bus.Named(nil, []string{"red"}), "a"))
 		}

@@ -128,7 +128,9 @@ func (s *stream) writeQueue() (written, error) {
 // fill adds to b what is queued. Of a burst that is over it writes all but the last
 // frames, and adds these.
 func (s *stream) fill(b *frames) (written, error) {
-	s.takeResets(b)
+	if s.regrouped { // asked here: its events take room on the stack whether there are any or not
+		s.takeResets(b)
+	}
 	s.take(b)
 	return s.round(b)
 }

@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"net"
 	"runtime"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A response of net/http has buffers of 8 kB, and its goroutines another 8.
@@ -43,6 +46,35 @@ func TestHijackedStreamIsSmall(t *testing.T) {
 	if idle > 16<<10 || loaded > 16<<10 {
 		t.Errorf("a stream takes %d bytes idle and %d after 20 events, want less than 16 kB", idle, loaded)
 	}
+}
+
+// The goroutine of a stream begins with a stack of 2 kB, which has to be enough for a
+// heartbeat: a stack that has grown hardly ever shrinks.
+func TestHeartbeatLeavesTheStackSmall(t *testing.T) {
+	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		t.Skip("with -race functions take more room on the stack: make test-all runs it without")
+	}
+	const n = 1000
+	w := overSocket(t, settings{Config: Config{Heartbeat: time.Second}})
+	readUntil(t, hand(t, w, "scope=a"), ":\n\n")
+	before := stacksInUse()
+	conns := make([]net.Conn, n)
+	for i := range conns {
+		conns[i] = hand(t, w, "scope=a")
+	}
+	for _, conn := range conns {
+		readUntil(t, conn, ":\n\n")
+	}
+	if each := (stacksInUse() - before) / n; each >= 3<<10 {
+		t.Errorf("a stream's stack takes %d bytes after a heartbeat, want 2048", each)
+	}
+}
+
+func stacksInUse() int {
+	var m runtime.MemStats
+	runtime.GC() // it frees those of goroutines that ended
+	runtime.ReadMemStats(&m)
+	return int(m.StackInuse)
 }
 
 // inUse returns the bytes of heap and stacks that are in use.

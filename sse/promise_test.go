@@ -21,7 +21,7 @@ type history struct {
 	t       *testing.T
 	w       *world
 	mu      sync.Mutex
-	records []journal.Record
+	records []*journal.Record
 	next    uint64 // the next transaction's id
 	oldest  uint64 // below that it can't replay
 }
@@ -30,7 +30,7 @@ type history struct {
 func (h *history) batch(rng *rand.Rand, n int) {
 	audiences := []bus.Audience{{}, bus.Only("alice"), bus.Only("bob"), bus.Only("alice", "bob"), bus.Only()}
 	scopes := [][]string{{"a"}, {"b"}, {"a", "b"}, {"c"}}
-	var batch []journal.Record
+	var batch []*journal.Record
 	h.mu.Lock()
 	for range n {
 		r := record(h.next, audiences[rng.IntN(len(audiences))], scopes[rng.IntN(len(scopes))]...)

@@ -18,14 +18,14 @@ import (
 )
 
 // record is one that inserts a row of scope, with tx for its key.
-func record(tx uint64, audience bus.Audience, scopes ...string) journal.Record {
-	return journal.Record{LSN: uint64(tx), Tx: tx, Table: "public.t", Op: bus.OpInsert, Changes: []journal.Change{{
+func record(tx uint64, audience bus.Audience, scopes ...string) *journal.Record {
+	return &journal.Record{LSN: uint64(tx), Tx: tx, Table: "public.t", Op: bus.OpInsert, Changes: []journal.Change{{
 		Side: journal.Side{Scopes: scopes, Audience: audience, Key: json.RawMessage(fmt.Sprint(tx))},
 	}}}
 }
 
 // emit puts what a record tells onto the bus.
-func (w *world) emit(r journal.Record) {
+func (w *world) emit(r *journal.Record) {
 	for _, e := range r.Events() {
 		w.bus.Emit(e)
 	}
@@ -61,7 +61,7 @@ func TestResumeJoinsReplayAndLiveWithoutGapOrRepeat(t *testing.T) {
 			for _, tx := range []uint64{9, 12, 13} {
 				w.emit(record(tx, everyone, "a"))
 			}
-			return &journal.Replay{End: parse(t, cursor(13)), Records: []journal.Record{
+			return &journal.Replay{End: parse(t, cursor(13)), Records: []*journal.Record{
 				record(10, everyone, "a"), record(11, everyone, "other"), record(12, everyone, "a"),
 			}}, nil
 		}}})
@@ -88,7 +88,7 @@ func TestResumeJoinsReplayAndLiveWithoutGapOrRepeat(t *testing.T) {
 func TestStreamThatBeginsInTheMiddleOfABatchGetsAllOfIt(t *testing.T) {
 	eachWireInBubble(t, func(t *testing.T) {
 		everyone := bus.Audience{}
-		batch := []journal.Record{record(1, everyone, "a"), record(2, everyone, "a"), record(3, everyone, "a")}
+		batch := []*journal.Record{record(1, everyone, "a"), record(2, everyone, "a"), record(3, everyone, "a")}
 		volatile, err := scope.ParseAll([]string{"a"})
 		if err != nil {
 			t.Fatal(err)
@@ -161,7 +161,7 @@ func TestSinceAheadOfTheListenerIsKept(t *testing.T) {
 
 func TestReplayKeepsToTheAudience(t *testing.T) {
 	eachWire(t, func(t *testing.T) {
-		r := journal.Replay{End: parse(t, cursor(9)), Records: []journal.Record{
+		r := journal.Replay{End: parse(t, cursor(9)), Records: []*journal.Record{
 			record(1, bus.Only("alice"), "a"), record(2, bus.Only(), "a"), record(3, bus.Only("bob"), "a"), record(4, bus.Audience{}, "a"),
 		}}
 		w := overTCP(t, settings{Config: Config{Replay: replay(r), Authenticate: func(r *http.Request) (Identity, error) {
@@ -184,7 +184,7 @@ func TestReplayLeavesOutTheOriginToo(t *testing.T) {
 		mine := record(1, bus.Audience{}, "a")
 		mine.Origin = "me"
 		w := overTCP(t, settings{Config: Config{Replay: replay(journal.Replay{
-			End: parse(t, cursor(9)), Records: []journal.Record{mine, record(2, bus.Audience{}, "a")},
+			End: parse(t, cursor(9)), Records: []*journal.Record{mine, record(2, bus.Audience{}, "a")},
 		})}})
 		w.open("scope=a&origin=me&since="+cursor(1)).wantEvent(cursor(1), keyData("a", 2))
 	})
@@ -286,7 +286,7 @@ func TestLongReplayIsWrittenInParts(t *testing.T) {
 // Who is cut amid a replay goes on from there.
 func TestIDsMoveWithinAReplay(t *testing.T) {
 	eachWireInBubble(t, func(t *testing.T) {
-		var records []journal.Record
+		var records []*journal.Record
 		for tx := uint64(10); tx < 20; tx++ {
 			records = append(records, record(tx, bus.Audience{}, "a"))
 		}
@@ -356,7 +356,7 @@ func TestReplayFromAfterAFailoverIsNotRepeated(t *testing.T) {
 				}
 				return nil
 			},
-			Replay: replay(journal.Replay{Records: []journal.Record{after}, End: parse(t, "cd-61:61:")}),
+			Replay: replay(journal.Replay{Records: []*journal.Record{after}, End: parse(t, "cd-61:61:")}),
 		}})
 		c := w.dial("scope=a&since=cd-55:55:")
 		c.want(retry)
@@ -380,7 +380,7 @@ func TestUserClosedWhileReplayingGetsNoneOfIt(t *testing.T) {
 			Authenticate: func(*http.Request) (Identity, error) { return Identity{UserID: "alice"}, nil },
 			Replay: func(ctx context.Context, _ journal.Cursor) (*journal.Replay, error) {
 				w.bus.CloseUser("alice")
-				return &journal.Replay{End: parse(t, cursor(9)), Records: []journal.Record{record(5, bus.Only("alice"), "a")}}, nil
+				return &journal.Replay{End: parse(t, cursor(9)), Records: []*journal.Record{record(5, bus.Only("alice"), "a")}}, nil
 			},
 		}})
 		c := w.open("scope=a&since=" + cursor(1))

@@ -180,7 +180,8 @@ func newExplanation(x triggers.Explanation, key string) (explanation, error) {
 	}
 	if x.Op != "" {
 		at := time.Now().UTC().Truncate(time.Microsecond)
-		e.events = journal.Record{Table: x.Table, Op: op, At: at, Changes: changes}.Events()
+		r := journal.Record{Table: x.Table, Op: op, At: at, Changes: changes}
+		e.events = r.Events()
 	}
 	return e, nil
 }

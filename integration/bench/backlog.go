@@ -53,7 +53,7 @@ func (w *world) perCore(ctx context.Context, name string, server *process, s *st
 	t := newTally(l, 0)
 	s.count(t)
 	defer s.count(nil)
-	if err := l.run(ctx, 1, time.Hour, l.updates(w.url(name)+noFlush)); err != nil { // more would wait for each other's NOTIFY
+	if err := l.atOnce(ctx, w.url(name)+noFlush); err != nil {
 		return 0, err
 	}
 	_ = syscall.Kill(server.pid, syscall.SIGCONT)

@@ -9,12 +9,14 @@ type plan struct {
 	noSync      bool          // PostgreSQL flushes nothing: for tests
 	rows        int           // from which writers in a closed loop choose at random: they seldom wait for each other's
 	rounds      int           // of a figure that has a target
-	curveRounds int           // of a figure that is only in a picture
+	curveRounds int           // of one that takes longer, or is only in a picture
 	seconds     int           // of a round of pgbench
 	each        int           // transactions of each writer, in place of those seconds; 0 for none
 	clients     []int         // writers, in the picture; must have those of the rows, 1 and 16
 	flushers    int           // writers when a flush is slow
 	commits     int           // watched while no server runs
+	slices      int           // of time that each kind of statement gets
+	slice       time.Duration // which it fills, or is one statement that takes longer
 	sessions    int           // whose first write is timed
 	lull, burst time.Duration // how long nothing is written, and then much
 	bulk        int           // rows of the bulk update
@@ -46,10 +48,10 @@ type stalledPlan struct {
 	rate, lead, counted int // events a second; how many until the pipes are full; how many then count
 }
 
-// full takes less than fifteen minutes on two cores.
+// full takes less than eighteen minutes on two cores.
 var full = plan{
 	rows: 10_000, rounds: 5, curveRounds: 2, seconds: 2, clients: []int{1, 4, 16, 64}, flushers: 64, commits: 2000, bulk: 100_000,
-	sessions: 200, lull: time.Minute, burst: 2 * time.Second,
+	slices: 12, slice: 100 * time.Millisecond, sessions: 150, lull: time.Minute, burst: 2 * time.Second,
 	rates: []int{50, 500, 1500, 3000}, writers: 16, loadRows: 100_000, load: 4 * time.Second, quiet: 2 * time.Second,
 	events: 60, streams: []int{1000, 2500, 5000, 10_000}, settle: 2 * time.Second,
 	scopes: 10_000, scopesRate: 2000, teams: 1000, backlog: 20_000,
@@ -60,7 +62,7 @@ var full = plan{
 // quick shows that the harness works. Its figures mean nothing.
 var quick = plan{
 	rows: 1000, rounds: 1, curveRounds: 1, each: 1, clients: []int{1, 16}, flushers: 4, commits: 100, bulk: 2000,
-	sessions: 3, lull: 100 * time.Millisecond, burst: 100 * time.Millisecond,
+	slices: 1, sessions: 3, lull: 100 * time.Millisecond, burst: 100 * time.Millisecond,
 	rates: []int{50, 3000}, writers: 4, loadRows: 5000, load: 300 * time.Millisecond, quiet: time.Second,
 	events: 5, streams: []int{20, 50}, settle: 100 * time.Millisecond,
 	scopes: 50, scopesRate: 200, teams: 10, backlog: 500,

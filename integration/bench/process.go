@@ -107,12 +107,15 @@ func (p *process) stop() {
 }
 
 // cpu returns the processor time that the process has used.
-func (p *process) cpu() (time.Duration, error) {
+func (p *process) cpu() (time.Duration, error) { return cpuOf(p.pid) }
+
+// cpuOf does so for any process.
+func cpuOf(pid int) (time.Duration, error) {
 	// The clock of another process: clock_getcpuclockid(3), and CPUCLOCK_SCHED in Linux'
 	// include/linux/posix-timers.h.
 	var t unix.Timespec
-	if err := unix.ClockGettime(int32(^p.pid<<3|2), &t); err != nil {
-		return 0, fmt.Errorf("processor time of process %d: %w", p.pid, err)
+	if err := unix.ClockGettime(int32(^pid<<3|2), &t); err != nil {
+		return 0, fmt.Errorf("processor time of process %d: %w", pid, err)
 	}
 	return time.Duration(t.Nano()), nil
 }

@@ -64,10 +64,12 @@ func (f figure) against(of string, base *float64, t *target) figure {
 	return f
 }
 
-// aboveBare makes f a row of times above bare's.
-func (f *figure) aboveBare(naive, pgbell float64) {
+// aboveBare makes f a row of times above bare's, of those that each contender had in each
+// round.
+func (f *figure) aboveBare(times map[string][]float64) {
 	f.Name += ", time above bare"
-	f.Naive, f.Pgbell = new(naive-*f.Bare), new(pgbell-*f.Bare)
+	f.Bare = new(median(times[bare]))
+	f.Naive, f.Pgbell = new(medianAbove(times[naive], times[bare])), new(medianAbove(times[pgbell], times[bare]))
 	f.Note = "bare: its whole time"
 }
 

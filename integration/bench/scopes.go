@@ -15,7 +15,7 @@ func (w *world) manyScopes(ctx context.Context, r *report) error {
 	}
 	all := map[string]*timed{naive: {}, pgbell: {}}
 	cpu, core := map[string][]float64{}, map[string][]float64{}
-	err := turns(two, w.plan.curveRounds, func(name string) error {
+	err := turns(two, min(3, w.plan.rounds), func(name string) error {
 		return w.withStreams(ctx, name, shape{rows: w.plan.loadRows, projects: len(scopes)}, scopes, func(server *process, s *streams) error {
 			before, err := server.cpu()
 			if err != nil {

@@ -20,6 +20,15 @@ func median(values []float64) float64 {
 	return (sorted[middle-1] + sorted[middle]) / 2
 }
 
+// medianAbove returns the median of what values are above those of the same rounds of base.
+func medianAbove(values, base []float64) float64 {
+	above := make([]float64, min(len(values), len(base)))
+	for i := range above {
+		above[i] = values[i] - base[i]
+	}
+	return median(above)
+}
+
 // fineness is how many buckets of a histogram a doubling has: a value is kept to
 // within 0.8 %.
 const (

@@ -41,8 +41,8 @@ func TestRatioIsToAnotherRowWhereItSaysSo(t *testing.T) {
 }
 
 func TestTimesAboveBareAreWithoutBares(t *testing.T) {
-	f := figure{Name: "an UPDATE", Bare: new(10.0)}
-	f.aboveBare(30, 18)
+	f := figure{Name: "an UPDATE"}
+	f.aboveBare(map[string][]float64{bare: {10, 1010, 9}, naive: {30, 1000, 29}, pgbell: {18, 1018, 20}}) // of three rounds
 	if *f.Naive != 20 || *f.Pgbell != 8 || *f.Bare != 10 || f.Name != "an UPDATE, time above bare" {
 		t.Errorf("%s: bare %v, naive %v, pgbell %v", f.Name, *f.Bare, *f.Naive, *f.Pgbell)
 	}

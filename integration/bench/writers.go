@@ -5,19 +5,25 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
 // turns calls do for each of names, round after round, each time from another one on.
 func turns(names []string, rounds int, do func(name string) error) error {
 	for round := range rounds {
-		for i := range names {
-			name := names[(round+i)%len(names)]
+		for _, name := range from(names, round) {
 			if err := do(name); err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
 		}
 	}
 	return nil
+}
+
+// from returns list from its nth element on, and then those before it.
+func from[T any](list []T, n int) []T {
+	n %= len(list)
+	return slices.Concat(list[n:], list[:n])
 }
 
 var three = []string{bare, naive, pgbell}
@@ -35,7 +41,7 @@ func (w *world) writers(ctx context.Context, r *report) error {
 		curves[name] = &line{Name: name}
 	}
 	for _, clients := range w.plan.clients {
-		rounds := w.plan.curveRounds
+		rounds := min(3, w.plan.rounds)
 		if clients == 1 || clients == 16 {
 			rounds = w.plan.rounds
 		}
@@ -78,8 +84,7 @@ func (w *world) flush(ctx context.Context, r *report) error {
 	if alone > 1000/2 {
 		return fmt.Errorf("a flush was to take 2 ms longer, but one writer made %.0f transactions a second", alone)
 	}
-	// For long enough that the sessions' first writes, of which other rows tell, don't count.
-	tps, err := w.tps(ctx, three, max(1, w.plan.rounds/2), writing{oneRow, w.plan.flushers, 4 * w.plan.seconds, slowFlush})
+	tps, err := w.tps(ctx, three, min(3, w.plan.rounds), writing{oneRow, w.plan.flushers, w.plan.seconds, slowFlush})
 	if err != nil {
 		return err
 	}

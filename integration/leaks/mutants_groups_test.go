@@ -117,9 +117,11 @@ var groupMutants = []mutant{
 				return r, err
 			}
 			blind := *r
-			blind.Records = slices.Clone(r.Records) // they are the tail's
-			for i := range blind.Records {
-				blind.Records[i].Regroup = nil
+			blind.Records = nil // they are the tail's
+			for _, record := range r.Records {
+				other := *record
+				other.Regroup = nil
+				blind.Records = append(blind.Records, &other)
 			}
 			return &blind, nil
 		}

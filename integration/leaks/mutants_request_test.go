@@ -3,7 +3,6 @@ package leaks
 import (
 	"context"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/pgbell/pgbell/bus"
@@ -21,15 +20,17 @@ func replayed(f func(c *journal.Change) bool) seams {
 				return r, err
 			}
 			mutated := *r
-			mutated.Records = slices.Clone(r.Records) // they are the tail's
-			for i := range mutated.Records {
+			mutated.Records = nil // they are the tail's
+			for _, record := range r.Records {
 				kept := []journal.Change{}
-				for _, c := range mutated.Records[i].Unpack().Changes {
+				for _, c := range record.Unpack().Changes {
 					if fence(c.Scopes) || f(&c) {
 						kept = append(kept, c)
 					}
 				}
-				mutated.Records[i].Changes = kept
+				other := *record
+				other.Changes = kept
+				mutated.Records = append(mutated.Records, &other)
 			}
 			return &mutated, nil
 		}

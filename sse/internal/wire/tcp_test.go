@@ -3,6 +3,7 @@
 package wire
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -59,6 +60,26 @@ func TestEndOverlookedBetweenTwoReadsIsSeenWhenTheStreamSettles(t *testing.T) {
 		if took := time.Since(begin); !errors.Is(err, os.ErrDeadlineExceeded) || took > 10*time.Minute {
 			t.Fatalf("got %v after %v, want the end of the stream", err, took)
 		}
+	}
+}
+
+// What there is no room for is written all the same, once the client reads.
+func TestWriteLongerThanTheRoomIsComplete(t *testing.T) {
+	end, client := pair(t)
+	b := make([]byte, 16<<20)
+	for i := range b {
+		b[i] = byte(i / 4096)
+	}
+	got := make(chan []byte)
+	go func() {
+		all := make([]byte, len(b))
+		n, _ := io.ReadFull(client, all)
+		got <- all[:n]
+	}()
+	n, err := end.Write(b)
+	end.Close()
+	if all := <-got; n != len(b) || err != nil || !bytes.Equal(all, b) {
+		t.Errorf("wrote %d of %d bytes, %v; %d came", n, len(b), err, len(all))
 	}
 }
 

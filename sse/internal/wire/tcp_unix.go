@@ -104,6 +104,17 @@ func (t *tcp) send(b []byte) int {
 	}
 }
 
+// Write leaves to the file what there is no room for, so that only a write that waits takes
+// the room on the stack for that.
+func (t *tcp) Write(b []byte) (int, error) {
+	n := t.send(b)
+	if n == len(b) {
+		return n, nil
+	}
+	rest, err := t.File.Write(b[n:])
+	return n + rest, err
+}
+
 func (t *tcp) CloseWrite() error {
 	t.interrupted = false // the client hangs up now: the next Read must not overlook it
 	var err error
