@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 
 	"github.com/urfave/cli/v3"
@@ -15,7 +16,7 @@ func newApp(stdout, stderr io.Writer) *cli.Command {
 		Usage:     "rings when rows of a PostgreSQL database change",
 		Writer:    stdout,
 		ErrWriter: stderr,
-		Flags:     []cli.Flag{databaseFlag()},
+		Flags:     []cli.Flag{databaseFlag(), &cli.BoolFlag{Name: "version", Usage: "print the version of this program", Local: true}},
 		Commands: []*cli.Command{
 			migrateCommand(),
 			attachCommand(),
@@ -39,7 +40,7 @@ func newApp(stdout, stderr io.Writer) *cli.Command {
 		action := c.Action
 		c.Action = func(ctx context.Context, c *cli.Command) error {
 			if err := action(ctx, c); err != nil {
-				return &actionError{err}
+				return &actionError{err, c.Name}
 			}
 			return nil
 		}
@@ -64,6 +65,9 @@ func init() {
 }
 
 func noCommand(_ context.Context, c *cli.Command) error {
+	if c.Bool("version") {
+		return printVersion(c)
+	}
 	if !c.Args().Present() {
 		return cli.ShowRootCommandHelp(c)
 	}
@@ -87,10 +91,33 @@ func usageProblem(_ context.Context, c *cli.Command, err error, _ bool) error {
 		}
 		return usagef("no such flag --%s: see %s --help", flag, c.FullName())
 	}
-	if _, what, ok := strings.Cut(err.Error(), " for flag -"); ok && strings.HasPrefix(err.Error(), "invalid value ") {
-		return usagef("--%s", what)
+	if m := badValue.FindStringSubmatch(err.Error()); m != nil {
+		return usagef("--%s: %s", m[2], valueProblem(m[1], m[3]))
 	}
 	return err
+}
+
+// How the library says that a flag's value, or that of its environment variable, can't be read.
+var (
+	badValue    = regexp.MustCompile(`(?s)^invalid value "(.*)" for flag -+([a-z0-9-]+): (.*)$`)
+	badVariable = regexp.MustCompile(`(?s)^could not parse "(.*)" as \S+ value from environment variable "?(\w+)"? for flag [a-z0-9-]+: (.*)$`)
+)
+
+// valueProblem says what a value should have been, by the words of Go's parsers.
+func valueProblem(value, words string) string {
+	switch {
+	case strings.Contains(words, "value out of range"):
+		return fmt.Sprintf("%q is too large", value)
+	case strings.Contains(words, "strconv.ParseInt"), strings.Contains(words, "strconv.ParseUint"):
+		return fmt.Sprintf("%q is no whole number", value)
+	case strings.Contains(words, "strconv.ParseFloat"):
+		return fmt.Sprintf("%q is no number", value)
+	case strings.Contains(words, "strconv.ParseBool"), words == "parse error":
+		return fmt.Sprintf("%q is neither true nor false", value)
+	case strings.Contains(words, "time: "):
+		return fmt.Sprintf("%q is no time such as 500ms, 10s or 1h30m", value)
+	}
+	return words
 }
 
 // noArguments refuses arguments after the flags. It does not repeat them: one
@@ -111,7 +138,10 @@ func tableArgument(c *cli.Command) (string, error) {
 }
 
 // actionError is what an action returned, as opposed to the command line's parser.
-type actionError struct{ error }
+type actionError struct {
+	error
+	command string
+}
 
 func (e *actionError) Unwrap() error { return e.error }
 

@@ -20,6 +20,9 @@ func enableCompletion(app *cli.Command) {
 	app.ConfigureShellCompletionCommand = func(c *cli.Command) {
 		c.Hidden = false
 		c.Usage = "print a script that completes pgbell's command line: bash, zsh, fish or pwsh"
+		c.Action = func(_ context.Context, c *cli.Command) error {
+			return usagef("completion is for bash, zsh, fish or pwsh: see pgbell completion --help")
+		}
 		bash := c.Command("bash")
 		script := bash.Action
 		bash.Action = func(ctx context.Context, c *cli.Command) error {

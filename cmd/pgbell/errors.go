@@ -43,9 +43,11 @@ func describe(err error) string {
 		return "pgbell is not installed in this database, or an older version of it: run: pgbell migrate"
 	case errors.As(err, &pgErr):
 		return oneLine(strings.Replace(words, pgErr.Error(), serverWords(pgErr), 1))
-	default:
-		return oneLine(words)
 	}
+	if m := badVariable.FindStringSubmatch(err.Error()); m != nil {
+		return oneLine(m[2] + ": " + valueProblem(m[1], m[3]))
+	}
+	return oneLine(err.Error())
 }
 
 // serverWords are the parts of a server's error that a user can act on.

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -34,11 +35,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(stderr, "pgbell: "+describe(err))
 	var failed *actionError
 	var usage *usageError
-	if errors.As(err, &failed) && !errors.As(err, &usage) {
-		return 1
+	if !errors.As(err, &failed) || errors.As(err, &usage) {
+		fmt.Fprintln(stderr, "pgbell: "+describe(err))
+		return 2 // what no action returned, the parsing of the command line did
 	}
-	return 2 // what no action returned, the parsing of the command line did
+	if failed.command == "serve" && !isTerminal(stderr) { // as all else that it writes there
+		newLogger(stderr, slog.LevelError).Error("pgbell ended", "error", err)
+	} else {
+		fmt.Fprintln(stderr, "pgbell: "+describe(err))
+	}
+	return 1
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -179,6 +180,10 @@ func wantError(t *testing.T, r result, code int, parts ...string) {
 	t.Helper()
 	if r.code != code {
 		t.Errorf("exit %d, want %d", r.code, code)
+	}
+	var record struct{ Level, Msg, Error string } // of a server, whose log is JSON
+	if err := json.Unmarshal([]byte(r.stderr), &record); err == nil && record.Level == "ERROR" && record.Msg == "pgbell ended" {
+		r.stderr = "pgbell: " + record.Error + "\n"
 	}
 	if strings.Count(r.stderr, "\n") != 1 || !strings.HasPrefix(r.stderr, "pgbell: ") {
 		t.Errorf("standard error is not one line of pgbell's: %q", r.stderr)

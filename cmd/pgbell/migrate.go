@@ -5,7 +5,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"os"
 	"path"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -15,6 +18,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"github.com/pgbell/pgbell/migrations"
+	"github.com/pgbell/pgbell/triggers"
 )
 
 func migrateCommand() *cli.Command {
@@ -24,7 +28,7 @@ func migrateCommand() *cli.Command {
 		ArgsUsage: "[up|down|status]",
 		Description: "up applies what is missing, down takes back the last migration (with the first of them,\n" +
 			"all of pgbell goes, feeds included), status lists them.",
-		Flags:  []cli.Flag{jsonFlag()},
+		Flags:  []cli.Flag{jsonFlag(), boolFlag("yes", false, "down: don't ask before feeds go")},
 		Action: migrate,
 	}
 }
@@ -59,6 +63,9 @@ func migrate(ctx context.Context, c *cli.Command) error {
 	case "up":
 		done, err = results(migrations.Up(ctx, db))
 	case "down":
+		if err := agreed(ctx, c, db); err != nil {
+			return err
+		}
 		done, err = rollback(ctx, db)
 	case "status":
 		done, err = statuses(ctx, db)
@@ -99,6 +106,43 @@ func results(all []*goose.MigrationResult, err error) ([]migration, error) {
 		done = append(done, migration{Version: r.Source.Version, Name: path.Base(r.Source.Path), State: string(state)})
 	}
 	return done, err
+}
+
+// errKept makes migrate exit with 1 after somebody said no.
+var errKept = errors.New("nothing was taken back")
+
+// agreed asks before feeds go, as all do with the first migration. What is wrong otherwise
+// is for the migration to say.
+func agreed(ctx context.Context, c *cli.Command, db *sql.DB) error {
+	if c.Bool("yes") {
+		return nil
+	}
+	all, err := statuses(ctx, db)
+	if err != nil || len(slices.DeleteFunc(all, func(m migration) bool { return m.State != string(goose.StateApplied) })) != 1 {
+		return nil
+	}
+	conn, err := connect(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	feeds, err := triggers.List(ctx, conn)
+	if err != nil || len(feeds) == 0 {
+		return nil
+	}
+	names := make([]string, len(feeds))
+	for i, f := range feeds {
+		names[i] = printable(f.Table)
+	}
+	going := fmt.Sprintf("all of pgbell, with the feeds of %s", strings.Join(names, ", "))
+	if c.Bool("json") || !isTerminal(os.Stdin) || !isTerminal(c.Root().Writer) {
+		return usagef("migrate down takes away %s: to have it so, add --yes", going)
+	}
+	yes, err := askYesNo(ctx, c, "Take away "+going+"? [y/N] ")
+	if err == nil && !yes {
+		err = plainf(errKept, "nothing was taken back")
+	}
+	return err
 }
 
 func rollback(ctx context.Context, db *sql.DB) ([]migration, error) {

@@ -78,6 +78,39 @@ func TestMigrateForPeople(t *testing.T) {
 	}
 }
 
+// With the first migration all feeds go, which is not for a slip of the hand.
+func TestMigrateDownAsksBeforeFeedsGo(t *testing.T) {
+	db := migrated(t)
+	exec1(t, db, `create table tasks (id int primary key); create table "Odd" (id int primary key); select pgbell.attach('tasks', array['tasks']), pgbell.attach('"Odd"', array['odd'])`)
+	for _, args := range [][]string{{"migrate", "down"}, {"migrate", "down", "--json"}} {
+		wantError(t, runOn(t, db, args...), 2, `the feeds of public."Odd", public.tasks`, "add --yes")
+	}
+	for _, keys := range []string{"\r", "n\r", "no\r"} {
+		x := onTerminal(t, db, nil, "migrate", "down")
+		x.see(t, `the feeds of public."Odd", public.tasks? [y/N] `)
+		x.write(t, keys)
+		x.see(t, "nothing was taken back")
+		if code := x.exit(t); code != 1 {
+			t.Errorf("%q: exit %d", keys, code)
+		}
+	}
+	if got := mustRun(t, db, "feeds"); !strings.Contains(got, "public.tasks") {
+		t.Errorf("after three noes there are the feeds\n%s", got)
+	}
+	x := onTerminal(t, db, nil, "migrate", "down")
+	x.see(t, "[y/N] ")
+	x.write(t, "y\r")
+	x.see(t, "taken back")
+	if code := x.exit(t); code != 0 {
+		t.Errorf("exit %d after a yes", code)
+	}
+	mustRun(t, db, "migrate")
+	exec1(t, db, `select pgbell.attach('tasks', array['tasks'])`)
+	if got := mustRun(t, db, "migrate", "down", "--yes"); !strings.Contains(got, "taken back") {
+		t.Errorf("--yes: %s", got)
+	}
+}
+
 func TestMigrateStatusChangesNothing(t *testing.T) {
 	db := database(t)
 	mustRun(t, db, "migrate", "status")

@@ -113,7 +113,7 @@ func TestCommandsWorkThroughATransactionPooler(t *testing.T) {
 		mustRun(t, pooled, "attach", "tasks", "--scope", "tasks")
 	}
 	for range 2 {
-		mustRun(t, pooled, "migrate", "down")
+		mustRun(t, pooled, "migrate", "down", "--yes")
 		mustRun(t, pooled, "migrate")
 	}
 }

@@ -394,3 +394,17 @@ func TestServeAsARoleThatOnlyReadsByDefault(t *testing.T) {
 		t.Errorf("got %q", event)
 	}
 }
+
+// Where the log is JSON, what ends the server is a line of it.
+func TestWhatEndsAServerIsALineOfItsLog(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	r := runOn(t, migrated(t), "serve", "--addr", taken.Addr().String())
+	record := decode[struct{ Level, Msg, Error string }](t, r.stderr)
+	if r.code != 1 || record.Level != "ERROR" || record.Msg != "pgbell ended" || !strings.Contains(record.Error, "address already in use") {
+		t.Errorf("exit %d, %+v", r.code, record)
+	}
+}

@@ -158,7 +158,7 @@ func TestNoStrangersCodeIsRun(t *testing.T) {
 			quiet("serve")
 
 			run(0, "detach", "app.tasks")
-			run(0, "migrate", "down")
+			run(0, "migrate", "down", "--yes")
 
 			// And the twins are what they are taken for.
 			conn, err := pgx.Connect(t.Context(), usual)

@@ -34,7 +34,7 @@ func TestFormerSchemaIsMigrated(t *testing.T) {
 	if got := mustRun(t, db, "migrate"); !strings.Contains(got, "nothing to do") {
 		t.Errorf("again it says %q", got)
 	}
-	mustRun(t, db, "migrate", "down")
+	mustRun(t, db, "migrate", "down", "--yes")
 }
 
 func TestNewerSchemaIsLeftAlone(t *testing.T) {

@@ -49,16 +49,20 @@ func versionCommand() *cli.Command {
 			if err := noArguments(c); err != nil {
 				return err
 			}
-			b := thisBuild()
 			if c.Bool("json") {
-				return printJSON(c.Root().Writer, b)
+				return printJSON(c.Root().Writer, thisBuild())
 			}
-			from := b.Go
-			if b.Commit != "unknown" { // as it is with go install of a version
-				from = "commit " + b.Commit + ", " + from
-			}
-			_, err := fmt.Fprintf(c.Root().Writer, "pgbell %s (%s)\n", b.Version, from)
-			return err
+			return printVersion(c)
 		},
 	}
+}
+
+func printVersion(c *cli.Command) error {
+	b := thisBuild()
+	from := b.Go
+	if b.Commit != "unknown" { // as it is with go install of a version
+		from = "commit " + b.Commit + ", " + from
+	}
+	_, err := fmt.Fprintf(c.Root().Writer, "pgbell %s (%s)\n", b.Version, from)
+	return err
 }

@@ -11,6 +11,9 @@ func TestVersion(t *testing.T) {
 	if r.code != 0 || !strings.HasPrefix(r.stdout, "pgbell ") || !strings.Contains(r.stdout, runtime.Version()) || strings.Count(r.stdout, "\n") != 1 {
 		t.Errorf("version: %+v", r)
 	}
+	if flag := runEnv(t, nil, "--version"); flag != r {
+		t.Errorf("--version: %+v, version: %+v", flag, r)
+	}
 	r = runEnv(t, nil, "version", "--json")
 	got := decode[struct{ Version, Commit, Go string }](t, r.stdout)
 	if got.Version == "" || got.Commit == "" || got.Go != runtime.Version() {
