@@ -126,7 +126,7 @@ var mutants = map[string]func(*analyser, *node){
 
 // Each mutant misses a result that changed: what finds nothing wrong would find these.
 func TestOracleFindsEachMutant(t *testing.T) {
-	conn := oracleDatabase(t)
+	conn := oracleDatabase(t, generated)
 	left := maps.Clone(mutants)
 	for seed := uint64(0); seed < 1000 && len(left) > 0; seed++ {
 		x, _, ok := try(t, conn, seed, 30)
