@@ -114,6 +114,10 @@ var mutants = map[string]func(*analyser, *node){
 			n.set("varattno", token("1"))
 		}
 	}),
+	"a null is equal to itself": named("NULLTEST", func(n *node) {
+		x := n.get("arg")
+		n.name, n.fields = "OPEXPR", []field{{"opno", token("98")}, {"args", list{x, x}}} // texteq
+	}),
 	"a query's conditions need no columns": named("FROMEXPR", func(n *node) {
 		each(n.get("quals"), func(n *node) {
 			if n.name == "VAR" && n.get("varattno") != token("1") {

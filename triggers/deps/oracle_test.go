@@ -215,6 +215,11 @@ var corpus = []string{
 	"select t.id from tasks t join notes n on n.task = t.id and n.size = 1 where t.id = $1",
 	"select id from tasks where not done and state = 'open' and project = $1",
 	"select id from tasks where coalesce(project, $1) = $1",
+	"select p.id, t.tag from projects p left join tasks t on t.project = p.id and p.team = $2 where t.assignee = $1",
+	"select z.id, z.tag from (select p.id, t.tag from tasks t right join projects p on t.project = p.id and p.team = 2) z",
+	"select z.id from (select p.id, t.tag from projects p left join tasks t on t.project = p.id and p.team = 2) z where z.tag is null",
+	"select p.id, t.id, b.id from projects p left join tasks t on t.project = p.id and p.team = 2 left join big b on b.team = t.project",
+	"select p.id, t.id from projects p full join tasks t on t.project = p.team and t.assignee = p.team where t.project = $1",
 }
 
 // try takes a query of the corpus or, where these end, makes one, and tries statements. It is
