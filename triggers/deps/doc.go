@@ -37,7 +37,9 @@
 //     (-0), timestamps (the session's time zone). See [class].
 //  3. The ON of an outer join binds the side that may be null, and not the side that is kept:
 //     its rows are in the result whether ON is true or not. That of a full join binds neither.
-//     What binds the side that is kept, binds the other one through ON.
+//     What binds the side that is kept, binds the other one through ON. Where an equality is
+//     of the side that may be null, ON holds of both: a null equals nothing, so that no row
+//     matters which the join makes up.
 //  4. Columns of a subquery, a view or a with query are what its target list has, if that is
 //     a column or a value. From the inside to the outside this holds always: all rows that
 //     come out have passed its conditions. From the outside to the inside it does only if

@@ -44,6 +44,17 @@ type fact struct {
 	output *level
 }
 
+// other is what f says that t is equal to.
+func (f fact) other(t term) (term, bool) {
+	switch t {
+	case f.a:
+		return f.b, true
+	case f.b:
+		return f.a, true
+	}
+	return term{}, false
+}
+
 // term reads an expression of l.
 func (a *analyser) term(x any, l *level) term {
 	n := asNode(x)
@@ -152,10 +163,8 @@ func (t term) resolve(facts []fact) (value term, ok bool) {
 			return reached[i], true
 		}
 		for _, f := range facts {
-			for _, pair := range [][2]term{{f.a, f.b}, {f.b, f.a}} {
-				if pair[0] == reached[i] && !slices.Contains(reached, pair[1]) {
-					reached = append(reached, pair[1])
-				}
+			if other, ok := f.other(reached[i]); ok && !slices.Contains(reached, other) {
+				reached = append(reached, other)
 			}
 		}
 	}

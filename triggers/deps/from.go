@@ -48,7 +48,7 @@ func (a *analyser) enter(l *level, around []fact) {
 		return
 	}
 	from := l.query.get("jointree")
-	l.facts = with(around, a.inner(from, l))
+	l.facts = a.matched(from, with(around, a.inner(from, l)), l)
 	a.from(from, around, l)
 	a.operands(l.query.get("setOperations"), around, l)
 	a.todo = append(a.todo, func() { a.walkLevel(l) })
@@ -86,22 +86,23 @@ func (a *analyser) from(x any, around []fact, l *level) {
 	case "RANGETBLREF":
 		a.visit(n.int("rtindex"), around, l)
 	case "FROMEXPR":
-		around = with(around, a.inner(n, l))
+		around = a.matched(n, with(around, a.inner(n, l)), l)
 		for _, part := range n.list("fromlist") {
 			a.from(part, around, l)
 		}
 	case "JOINEXPR":
 		switch n.int("jointype") {
 		case joinInner:
-			around = with(around, a.inner(n, l))
+			around = a.matched(n, with(around, a.inner(n, l)), l)
 			a.from(left, around, l)
 			a.from(right, around, l)
 		case joinRight:
 			left, right = right, left
 			fallthrough
 		case joinLeft:
-			a.from(left, with(around, a.inner(left, l)), l)
-			a.from(right, with(around, a.inner(left, l), a.equalities(n.get("quals"), l), a.inner(right, l)), l)
+			kept := with(around, a.inner(left, l))
+			a.from(left, a.matched(n, kept, l), l)
+			a.from(right, a.matched(n, with(kept, a.equalities(n.get("quals"), l), a.inner(right, l)), l), l)
 		default:
 			a.from(left, around, l)
 			a.from(right, around, l)

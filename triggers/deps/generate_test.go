@@ -12,8 +12,6 @@ import (
 // generated is what random queries are made of. Values are few, so that much of what is
 // written changes some result.
 const generated = `
-create schema f;
-set search_path to f;
 create type mood as enum ('open', 'held', 'shut');
 create domain team_id as int;
 create collation loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
@@ -65,11 +63,7 @@ insert into notes select i, 1 + i % 6, 1 + i % 3, (array['x', 'y'])[1 + i % 2], 
 insert into events select i, 1 + i % 4, (array['x', 'y'])[1 + i % 2] from generate_series(1, 8) i;
 insert into things select i, 1 + i % 3, 'x' from generate_series(1, 3) i;
 insert into large_things select i, 1 + i % 3, 'y' from generate_series(1, 4) i;
-insert into big select i, 1 + i % 3, i, 'y' from generate_series(1, 4) i;
-
-create role reader;
-grant usage on schema f to reader;
-grant select on all tables in schema f to reader;`
+insert into big select i, 1 + i % 3, i, 'y' from generate_series(1, 4) i;`
 
 // kind is a column's, by what may be compared with it.
 type kind byte
