@@ -317,6 +317,25 @@ func TestWhatIsNoSingleSelectIsRefused(t *testing.T) {
 	}
 }
 
+// With queries that use each other twice double at each step.
+func TestQueryOfTooManyPartsIsRefused(t *testing.T) {
+	db := connect(t, pgtest.Database(t))
+	exec(t, db, board)
+	doubled := func(steps int) string {
+		with := "with w0 as (select id, team from users)"
+		for i := range steps {
+			with += fmt.Sprintf(", w%d as (select a.id, b.team from w%d a join w%[2]d b on a.id = b.id)", i+1, i)
+		}
+		return with + fmt.Sprintf(" select team from w%d where id = $1", steps)
+	}
+	if d, err := deps.Of(t.Context(), db, doubled(6)); err != nil || shown(d) != "users(id team) where id = $1" {
+		t.Errorf("%s, %v", shown(d), err)
+	}
+	if _, err := deps.Of(t.Context(), db, doubled(30)); err == nil || !strings.Contains(err.Error(), "too many parts") {
+		t.Errorf("a query of a billion parts: %v", err)
+	}
+}
+
 // Names mean what they mean to who asks, and what is asked of the catalog is the system's.
 func TestNamesAreTheCallers(t *testing.T) {
 	url := pgtest.Database(t)

@@ -1,7 +1,5 @@
 package deps
 
-import "slices"
-
 // class is the kind of values that are equal if, and only if, their texts are: a scope is
 // made of text. Empty is none: numeric has 1.0 and 1.00, char(n) blanks, citext letters,
 // float two zeros, and the text of a timestamp depends on the session.
@@ -155,16 +153,26 @@ func (a *analyser) comparesText(n *node) bool {
 	return a.catalog.equals[n.oid("opno")] && !a.catalog.loose[n.oid("inputcollid")]
 }
 
-// resolve returns what t is equal to for the whole query.
-func (t term) resolve(facts []fact) (value term, ok bool) {
-	reached := []term{t}
+// neighbours are what facts say that each term is equal to.
+func neighbours(facts []fact) map[term][]term {
+	next := map[term][]term{}
+	for _, f := range facts {
+		next[f.a], next[f.b] = append(next[f.a], f.b), append(next[f.b], f.a)
+	}
+	return next
+}
+
+// resolve returns what t is equal to for the whole query, by what is equal to what.
+func (t term) resolve(next map[term][]term) (value term, ok bool) {
+	reached, seen := []term{t}, map[term]bool{t: true}
 	for i := 0; i < len(reached); i++ {
 		if reached[i].fixed() {
 			return reached[i], true
 		}
-		for _, f := range facts {
-			if other, ok := f.other(reached[i]); ok && !slices.Contains(reached, other) {
-				reached = append(reached, other)
+		for _, n := range next[reached[i]] {
+			if !seen[n] {
+				seen[n] = true
+				reached = append(reached, n)
 			}
 		}
 	}

@@ -167,11 +167,12 @@ func (a *analyser) scan(s *scan, rt int, around []fact, l *level) {
 		return
 	}
 	s.equals = map[int]Value{}
+	equal := neighbours(around)
 	for att, column := range s.relation.columns {
 		if _, virtual := s.relation.virtual[att+1]; virtual || column == "" {
 			continue // no trigger sees it
 		}
-		if v, ok := (term{level: l, rt: rt, att: att + 1}).resolve(around); ok {
+		if v, ok := (term{level: l, rt: rt, att: att + 1}).resolve(equal); ok {
 			s.equals[att+1] = v.value
 		}
 	}

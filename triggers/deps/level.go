@@ -62,8 +62,9 @@ func (l *level) up(levels int) *level {
 	return l
 }
 
-// maxLevels bounds the work: a with query counts as often as it is used.
-const maxLevels = 10_000
+// maxLevels bounds the work, which grows with the square: a with query counts as often as it
+// is used.
+const maxLevels = 500
 
 var errTooLarge = errors.New("the query has too many parts: it uses views, functions or with queries within each other too often")
 
