@@ -50,8 +50,11 @@ type Bus struct {
 	users         index[string, *group]
 	scopeUsers    index[scopeUser, *group]
 	teams         index[string, *team]
+	observed      index[string, []*observer]
 	registrations int
 	grouped       int // subscriptions that are in a team
+
+	observing atomic.Int64 // how many scopes of observers
 
 	regroups atomic.Uint64 // counts calls of Regroup, RegroupAll and SetStale
 }
@@ -90,6 +93,7 @@ func (b *Bus) Emit(e ChangeEvent) {
 		e = asReset(e)
 	}
 	e.Cursor = b.Position()
+	b.tell(e.Scope)
 	switch {
 	case e.Audience.more != nil:
 		b.emitToGroups(e)
@@ -169,6 +173,7 @@ func (b *Bus) Reset(match func(scope string) bool, e ChangeEvent) {
 	}
 	e = asReset(e)
 	e.Cursor = b.Position()
+	b.tellAll(match)
 
 	b.mu.Lock()
 	targets := make([]target, 0, len(b.scopes.m))

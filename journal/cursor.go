@@ -79,6 +79,13 @@ func parseCursor(s string) (Cursor, error) {
 	return c, nil
 }
 
+// ParseSnapshot returns what a query saw: of its pgbell.cursor() the incarnation, and of its
+// pg_current_snapshot() the rest. The one text may have been cut off, the other is not.
+func ParseSnapshot(cursor, snapshot string) (Cursor, error) {
+	incarnation, _, _ := strings.Cut(cursor, "-")
+	return parseCursor(incarnation + "-" + snapshot)
+}
+
 // parseXid reads a transaction id as Postgres prints it: decimal, no sign, no
 // leading zero, above zero. Postgres reads ids as signed 64-bit numbers in some
 // places, so that the upper half is refused.

@@ -228,7 +228,7 @@ func step(ctx context.Context, tx *sql.Tx, source *goose.Source, direction strin
 }
 
 // functions are the files of functions in the order in which they are installed.
-var functions = []string{"listener", "cursor", "encoding", "gate", "journal", "rotation", "copies", "feeds", "groups", "drift", "trigger", "attach", "publish"}
+var functions = []string{"listener", "cursor", "encoding", "gate", "journal", "rotation", "copies", "feeds", "groups", "drift", "trigger", "attach", "publish", "live"}
 
 // install brings the functions up to date. CREATE OR REPLACE keeps what
 // a function is known by, so that a writer who is about to call one does not fail.

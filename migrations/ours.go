@@ -59,7 +59,7 @@ func refuseForeign(ctx context.Context, tx *sql.Tx, installed bool) error {
 
 // relations are the names of what the migrations make, but for functions.
 var relations = func() []string {
-	names := []string{"feeds", strings.TrimPrefix(VersionTable, "pgbell.")}
+	names := []string{"feeds", "lives", strings.TrimPrefix(VersionTable, "pgbell.")}
 	made := regexp.MustCompile(`(?m)^create (?:unlogged )?(?:table|sequence|type) pgbell\.(\w+)`)
 	for _, source := range sources {
 		text, err := fs.ReadFile(FS, source.Path)

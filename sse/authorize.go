@@ -17,7 +17,9 @@ import (
 func ByScopes(_ context.Context, id Identity, asked string) (bool, error) {
 	for _, pattern := range id.Scopes {
 		begin, open := strings.CutSuffix(pattern, "*")
-		begin = scope.Canonical(begin)
+		if !strings.HasPrefix(asked, livePrefix) {
+			begin = scope.Canonical(begin)
+		}
 		if asked == begin && !open || open && strings.HasPrefix(asked, begin) {
 			return true, nil
 		}
@@ -150,7 +152,7 @@ func (s *stream) ask(ctx context.Context) (a ruling, err error) {
 	if a.until = s.askAt; time.Now().Before(a.until) {
 		return a, nil
 	}
-	switch scope, err := s.h.refuses(ctx, asker, id, s.req.scopes); {
+	switch scope, err := s.h.refuses(ctx, asker, id, s.req.names()); {
 	case err != nil:
 		return a, err
 	case scope != "":

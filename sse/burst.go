@@ -24,6 +24,8 @@ type burst struct {
 	at      map[string]int // of a scope in waiting
 	id      string         // covers what was written before the burst
 	due     time.Time
+
+	livesDue time.Time // when what became of live queries is told; zero if nothing waits
 }
 
 // waiting is an event that waits and the number of those that it stands for.

@@ -97,11 +97,16 @@ func (b *frames) id(id string) {
 }
 
 // ready says that from cursor on nothing is missed.
-func (b *frames) ready(cursor string, scopes []string) error {
-	return b.frame("ready", cursor, struct {
+func (b *frames) ready(cursor string, scopes []string, lives []LiveQuery) error {
+	data := struct {
 		Cursor string   `json:"cursor"`
 		Scopes []string `json:"scopes"`
-	}{cursor, scopes})
+		Live   []string `json:"live,omitempty"`
+	}{Cursor: cursor, Scopes: append([]string{}, scopes...)}
+	for _, q := range lives {
+		data.Live = append(data.Live, q.String())
+	}
+	return b.frame("ready", cursor, data)
 }
 
 // close says that the stream ends and there is no use in coming back.

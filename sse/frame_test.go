@@ -83,7 +83,7 @@ func FuzzFrames(f *testing.F) {
 	f.Fuzz(func(t *testing.T, name, id, table, origin, key, data, column string) {
 		b := takeFrames()
 		defer b.free()
-		if err := b.ready("before", []string{name}); err != nil {
+		if err := b.ready("before", []string{name}, []LiveQuery{{Name: name, Args: []LiveArg{{id, data}}}}); err != nil {
 			t.Fatal(err)
 		}
 		e := bus.ChangeEvent{Scope: name, Op: bus.OpUpdate, Table: table, Origin: origin,
@@ -161,7 +161,7 @@ func FuzzQuery(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw, lastEventID string) {
 		r := &http.Request{URL: &url.URL{RawQuery: raw}, Header: http.Header{"Last-Event-Id": {lastEventID}}}
 		const limit = 5
-		req, p := readRequest(r, limit)
+		req, p := new(Handler).readRequest(r, limit)
 		if p != nil {
 			if p.Status != http.StatusBadRequest || p.Detail == "" {
 				t.Fatalf("got %+v", p)

@@ -127,6 +127,7 @@ func (s *stream) regroup(groups []string, asked uint64) {
 	if !s.sub.InGroups(groups) {
 		s.sub.SetGroups(groups)
 		s.regrouped = true
+		s.regroupLives()
 	}
 }
 

@@ -25,7 +25,8 @@ import (
 type AuthenticateFunc func(*http.Request) (Identity, error)
 
 // AuthorizeFunc says whether id may subscribe to scope, which is canonical. It is
-// asked for each scope of a request, where an error gives a 503, again once the stream
+// asked for each scope of a request, and for live: and each live query, as in
+// live:project_board?p=7, where an error gives a 503, again once the stream
 // has subscribed, and at least every Recheck while it lives: false ends it; as long as
 // there are errors, nothing is written to it. It must be safe for concurrent use.
 type AuthorizeFunc func(ctx context.Context, id Identity, scope string) (bool, error)
@@ -49,13 +50,17 @@ type Config struct {
 	Authorize    AuthorizeFunc    // nil allows every scope: the audience guards the rows
 	Groups       GroupsFunc       // nil believes Identity.Groups as long as the stream lives
 	Recheck      time.Duration    // how long a permission to have a stream, or a group, holds at most; 0 means 25s
+	Live         LiveQueries      // nil has no live queries
 	Replay       ReplayFunc       // nil answers each resume with a reset
 	Ready        func() error     // nil when caught up with the database, else why not; a nil Ready always is
 
 	Heartbeat    time.Duration // the longest a stream stays silent; 0 means 15s
 	WriteTimeout time.Duration // for each write; a client that takes longer is cut; 0 means 10s
 
+	NoArguments []string // parameters of an address that are no live query's arguments: token, say
+
 	MaxScopes int // for one stream; 0 means 100
+	MaxLive   int // live queries of one stream; 0 means 20
 	MaxReplay int // frames a resume may replay before it gets a reset instead; 0 means 10,000
 
 	MaxStreams        int     // open at once; 0 means 20,000
@@ -133,6 +138,7 @@ func (cfg *Config) fill() error {
 		setDefault("write timeout", &cfg.WriteTimeout, 10*time.Second),
 		setDefault("recheck", &cfg.Recheck, 25*time.Second),
 		setDefault("scopes per stream", &cfg.MaxScopes, 100),
+		setDefault("live queries per stream", &cfg.MaxLive, 20),
 		setDefault("replay limit", &cfg.MaxReplay, 10_000),
 		setDefault("number of streams", &cfg.MaxStreams, 20_000),
 	); err != nil {
@@ -164,9 +170,10 @@ func setDefault[T int | time.Duration](name string, value *T, or T) error {
 	return nil
 }
 
-// Register adds the routes to r: /events, /presence, /healthz and /readyz.
+// Register adds the routes to r: /events, /presence, /live/{query}, /healthz and /readyz.
 func (h *Handler) Register(r *mux.Router) {
 	r.HandleFunc("/events", h.events)
+	r.HandleFunc("/live/{query}", h.live)
 	r.HandleFunc("/presence", h.presence)
 	r.HandleFunc("/healthz", h.healthz)
 	r.HandleFunc("/readyz", h.readyz)

@@ -16,12 +16,15 @@ const settle = wire.SettleAfter
 
 // live writes what the subscription gets.
 func (s *stream) live() error {
-	if s.burst == nil {
+	if s.burst == nil && len(s.lives) == 0 {
 		s.wire.Lend(s)
 	}
 	var settled time.Time
 	for {
 		if err := s.permitted(); err != nil {
+			return err
+		}
+		if err := s.renewLives(); err != nil {
 			return err
 		}
 		w, err := s.writeQueue()
@@ -97,6 +100,9 @@ func (s *stream) nextLook(settled time.Time) time.Time {
 	if !s.burst.empty() {
 		look = earlier(look, s.burst.due)
 	}
+	if s.burst != nil {
+		look = earlier(look, s.burst.livesDue)
+	}
 	return look
 }
 
@@ -114,7 +120,7 @@ type written struct {
 func (s *stream) writeQueue() (written, error) {
 	b := takeFrames()
 	fill := s.fill
-	if s.burst != nil || s.seam.seen != nil || s.regrouped {
+	if s.burst != nil || s.seam.seen != nil || s.regrouped || len(s.lives) > 0 {
 		fill = s.fillAside
 	}
 	w, err := fill(b)
@@ -164,7 +170,7 @@ func (s *stream) take(b *frames) {
 			return
 		}
 		if !s.seam.repeats(&d.Event) {
-			s.lastID = s.seam.id(d.Event.Cursor, s.lastID)
+			s.moveTo(d.Event.Cursor)
 			s.add(b, s.lastID, d)
 		}
 	}
@@ -183,11 +189,15 @@ func (s *stream) round(b *frames) (w written, err error) {
 			return w, err
 		}
 	}
-	if s.burst.empty() {
+	due := s.dueLives()
+	w.events = w.events || len(due) > 0
+	if !s.burst.empty() {
+		s.addLives(b, due, has, has)
+	} else {
 		if drained {
-			s.lastID = s.seam.id(position, s.lastID)
+			s.moveTo(position)
 		}
-		if s.lastID != has {
+		if s.addLives(b, due, has, s.lastID); len(due) == 0 && s.lastID != has {
 			b.id(s.lastID)
 		}
 	}

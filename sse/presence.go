@@ -23,6 +23,10 @@ func (h *Handler) presence(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, r, p)
 		return
 	}
+	if len(req.scopes) == 0 {
+		h.refuse(w, r, noScope.problem("Say whose subscribers you ask for, as in ?scope=project:7."))
+		return
+	}
 	body, err := json.Marshal(struct {
 		Scope       string           `json:"scope"`
 		Connections []bus.Connection `json:"connections"`

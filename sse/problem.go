@@ -36,11 +36,14 @@ var (
 	tooFast          = &refusal{"too-fast", "Too many requests", http.StatusTooManyRequests, retrySoon}
 	tooManyGroups    = &refusal{"too-many-groups", "Too many groups", http.StatusForbidden, nil}
 	noGroups         = &refusal{"groups-unavailable", "Can't tell which groups the user is in", http.StatusServiceUnavailable, retrySoon}
+	noLiveQuery      = &refusal{"no-live-query", "No such live query", http.StatusNotFound, nil}
+	badLiveQuery     = &refusal{"bad-live-query", "Bad live query", http.StatusBadRequest, nil}
+	noLiveResult     = &refusal{"live-query-unavailable", "No result at the moment", http.StatusServiceUnavailable, retrySoon}
 	cannotStream     = &refusal{"cannot-stream", "Can't stream", http.StatusInternalServerError, nil}
 
 	allRefusals = []*refusal{
 		methodNotAllowed, badCredentials, noAuthentication, badRequest, noScope, badScope, tooManyScopes, badCursor,
-		notAllowed, notAuthorized, tooManyStreams, tooManyOfUser, tooFast, tooManyGroups, noGroups, cannotStream,
+		notAllowed, notAuthorized, tooManyStreams, tooManyOfUser, tooFast, tooManyGroups, noGroups, noLiveQuery, badLiveQuery, noLiveResult, cannotStream,
 	}
 )
 

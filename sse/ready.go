@@ -16,8 +16,8 @@ const (
 
 func retryAfter() time.Duration { return retryLeast + mathrand.N(retryMost-retryLeast) }
 
-// awaitReady returns once the database is heard: then every event after the bus's
-// position is sure to come.
+// awaitReady returns once the database is heard, and each live query was run: then every event
+// after the bus's position is sure to come, and every result that is another than now.
 func (s *stream) awaitReady() error {
 	b := takeFrames()
 	defer b.free()
@@ -30,6 +30,11 @@ func (s *stream) awaitReady() error {
 			return err
 		}
 	}
+	for !s.hasResults() {
+		if err := s.hold(s.h.cfg.Heartbeat); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -39,6 +44,7 @@ func (s *stream) begin() error {
 	b := takeFrames()
 	defer b.free()
 	first := s.req.since.IsZero()
+	s.beginLives(!first)
 	if first {
 		if err := s.startHere(b); err != nil {
 			return err
@@ -47,7 +53,7 @@ func (s *stream) begin() error {
 		// The client gets no newer id before all that it missed is written.
 		s.lastID = s.req.since.String()
 	}
-	if err := b.ready(s.lastID, s.req.scopes); err != nil { // strings only: it can't
+	if err := b.ready(s.lastID, s.req.scopes, s.req.lives); err != nil { // strings only: it can't
 		panic(err)
 	}
 	if err := s.write(b); err != nil {

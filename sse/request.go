@@ -1,6 +1,7 @@
 package sse
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -18,6 +19,7 @@ type request struct {
 	id      Identity
 	network netip.Addr     // its Asker's
 	scopes  []string       // canonical, none twice
+	lives   []LiveQuery    // none twice
 	since   journal.Cursor // zero: from now on
 	origins []string       // whose changes to leave out
 
@@ -31,7 +33,7 @@ func (h *Handler) admit(r *http.Request, maxScopes int) (request, *problem) {
 	if err != nil {
 		return request{}, h.unknown(err)
 	}
-	req, p := readRequest(r, maxScopes)
+	req, p := h.readRequest(r, maxScopes)
 	if p != nil {
 		return request{}, p
 	}
@@ -41,20 +43,40 @@ func (h *Handler) admit(r *http.Request, maxScopes int) (request, *problem) {
 		return request{}, p
 	}
 	req.id = id
-	switch scope, err := h.refuses(r.Context(), asker, id, req.scopes); {
-	case err != nil:
-		h.log.Warn("authorization has no answer", "err", err)
-		return request{}, notAuthorized.problem("Whether the scope is allowed can't be told at the moment.")
-	case scope != "":
-		p := notAllowed.problem(fmt.Sprintf("You may not subscribe to %s.", scope))
-		p.Scope = scope
+	if p := h.permit(r.Context(), asker, id, req.names()); p != nil {
 		return request{}, p
 	}
 	return req, nil
 }
 
+// permit asks whether id may have what is named.
+func (h *Handler) permit(ctx context.Context, asker Asker, id Identity, names []string) *problem {
+	switch scope, err := h.refuses(ctx, asker, id, names); {
+	case err != nil:
+		h.log.Warn("authorization has no answer", "err", err)
+		return notAuthorized.problem("Whether the scope is allowed can't be told at the moment.")
+	case scope != "":
+		p := notAllowed.problem(fmt.Sprintf("You may not subscribe to %s.", scope))
+		p.Scope = scope
+		return p
+	}
+	return nil
+}
+
+// names are what an AuthorizeFunc is asked about.
+func (req *request) names() []string {
+	if len(req.lives) == 0 {
+		return req.scopes
+	}
+	names := slices.Clone(req.scopes)
+	for _, q := range req.lives {
+		names = append(names, q.liveScope())
+	}
+	return names
+}
+
 // readRequest reads the parameters of r.
-func readRequest(r *http.Request, maxScopes int) (request, *problem) {
+func (h *Handler) readRequest(r *http.Request, maxScopes int) (request, *problem) {
 	// Not r.URL.Query(), which drops what it can't read: a scope dropped is a
 	// subscriber that waits for ever.
 	query, err := url.ParseQuery(r.URL.RawQuery)
@@ -63,8 +85,13 @@ func readRequest(r *http.Request, maxScopes int) (request, *problem) {
 	}
 	var req request
 	var p *problem
-	if req.scopes, p = readScopes(query["scope"], maxScopes); p != nil {
+	if req.lives, p = h.readLives(query["live"]); p != nil {
 		return request{}, p
+	}
+	if len(query["scope"]) > 0 || len(req.lives) == 0 {
+		if req.scopes, p = readScopes(query["scope"], maxScopes); p != nil {
+			return request{}, p
+		}
 	}
 	if req.since, p = readCursor(r.Header.Get("Last-Event-ID"), query); p != nil {
 		return request{}, p

@@ -37,7 +37,7 @@ func (s *stream) resume(b *frames, away bool) error {
 	for _, e := range events {
 		if e.Cursor != position { // many have the same
 			position = e.Cursor
-			if c, err := journal.ParseCursor(position); err == nil && c.Includes(s.req.since) {
+			if c, err := journal.ParseCursor(position); err == nil && c.Includes(s.req.since) && len(s.lives) == 0 {
 				s.lastID = position
 			}
 		}
@@ -113,9 +113,12 @@ func (s *stream) resets(reason string, match func(scope string) bool) []bus.Chan
 
 // join prepares the live events to follow a replay that is written. A nil r means that
 // resets were written instead, which cover all until the subscription began.
+//
+// A stream with live queries keeps its id: the bus's position may be behind the replay, so that
+// they don't know yet of what it covers.
 func (s *stream) join(r *journal.Replay) {
 	if r == nil {
-		if start := s.sub.Start(); start != "" {
+		if start := s.sub.Start(); start != "" && len(s.lives) == 0 {
 			s.lastID = start
 		}
 		return
@@ -124,7 +127,7 @@ func (s *stream) join(r *journal.Replay) {
 	if before, _, _ := strings.Cut(s.sub.Start(), "-"); before != r.End.Incarnation {
 		s.seam.before = before
 	}
-	if r.End.Includes(s.req.since) {
+	if r.End.Includes(s.req.since) && len(s.lives) == 0 {
 		s.lastID = r.End.String()
 	}
 }

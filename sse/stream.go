@@ -56,6 +56,8 @@ type stream struct {
 	unsent       bool // a writer had no room for all: the rest is with the wire
 	unsentEvents int  // frames that end in it
 
+	lives []*liveQuery // nil for most
+
 	groupsAsked uint64 // the bus's Regroups when the user's groups were last asked for
 	groupsTold  uint64 // the regrouping that the last resets told
 	regrouped   bool   // there was one since: resets are due
@@ -91,6 +93,12 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, req request) *p
 		h.sendAway(w, r)
 		return nil
 	}
+	if len(req.lives) > 0 {
+		if p := s.watchLives(r.Context(), req.id.Groups); p != nil {
+			h.gate.leave(s)
+			return p
+		}
+	}
 	now := time.Now()
 	s.sub = h.bus.Subscribe(req.scopes, bus.Options{
 		Connection: &bus.Connection{SessionID: s.session, UserID: req.id.UserID, ConnectedAt: now.UTC()},
@@ -102,6 +110,7 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request, req request) *p
 	s.beatAt = now.Add(h.beatAfter())
 	if err := s.open(w, r); err != nil {
 		s.sub.Close()
+		s.closeLives()
 		h.gate.leave(s)
 		h.log.Error("response can't be streamed: a middleware hides Flush or SetWriteDeadline, see http.ResponseController", "err", err)
 		return cannotStream.problem("This server can't stream: see its log.")
@@ -194,6 +203,7 @@ func (s *stream) survive(end *error, p any) {
 func (s *stream) finish(end error) {
 	defer s.h.gate.leave(s)
 	s.sub.Close() // before what may take long
+	s.closeLives()
 	if end == errSlow {
 		s.h.cut.Add(1)
 		s.h.log.Warn("slow client cut", "session", s.session, "after", s.h.cfg.WriteTimeout)

@@ -50,7 +50,7 @@ func (d Dependencies) Complete() bool {
 // given as to pgx. It is an error if they would not tell of everything.
 func (d Dependencies) Scopes(args ...any) ([]string, error) {
 	if !d.Complete() {
-		return nil, fmt.Errorf("a change could go unheard: %s", strings.Join(d.unheard(), "; "))
+		return nil, fmt.Errorf("a change could go unheard: %s", strings.Join(d.Unheard(), "; "))
 	}
 	if len(args) != len(d.params) {
 		return nil, fmt.Errorf("the query has %d parameters, and %d arguments are given", len(d.params), len(args))
@@ -68,7 +68,8 @@ func (d Dependencies) Scopes(args ...any) ([]string, error) {
 	return scopes, nil
 }
 
-func (d Dependencies) unheard() (why []string) {
+// Unheard says what keeps the scopes from telling of everything: nothing if they do.
+func (d Dependencies) Unheard() (why []string) {
 	for _, name := range d.Opaque {
 		why = append(why, name+" can't be looked into")
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 func corsFlag() cli.Flag {
-	return listFlag("cors-origin", "let pages of `ORIGIN`, such as https://app.example.com, read /events and /presence, cookies included "+
+	return listFlag("cors-origin", "let pages of `ORIGIN`, such as https://app.example.com, read /events, /live and /presence, cookies included "+
 		"(repeat it, or separate by commas; * alone lets every site's pages read, without cookies, what their visitors can reach)")
 }
 
@@ -41,8 +41,8 @@ func crossOrigin(values []string) (func(http.Handler) http.Handler, error) {
 	options := cors.Options{
 		AllowedOrigins: origins,
 		AllowedMethods: []string{http.MethodGet},
-		AllowedHeaders: []string{"Authorization", "Last-Event-ID"},
-		ExposedHeaders: []string{"Retry-After"},
+		AllowedHeaders: []string{"Authorization", "Cache-Control", "If-None-Match", "Last-Event-ID"},
+		ExposedHeaders: []string{"ETag", "Pgbell-Cursor", "Retry-After"},
 		MaxAge:         preflightAge,
 	}
 	if !all { // AllowedOrigins would fold case
@@ -53,8 +53,8 @@ func crossOrigin(values []string) (func(http.Handler) http.Handler, error) {
 	return func(next http.Handler) http.Handler {
 		shared := policy.Handler(next)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			switch r.URL.Path {
-			case "/events", "/presence":
+			switch path := r.URL.Path; {
+			case path == "/events", path == "/presence", strings.HasPrefix(path, "/live/"):
 				shared.ServeHTTP(w, r)
 			default:
 				next.ServeHTTP(w, r)

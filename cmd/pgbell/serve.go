@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"slices"
 	"syscall"
 	"time"
 
@@ -17,7 +18,7 @@ func serveCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "serve",
 		Usage: "serve the changes of the attached tables over SSE",
-		Description: "GET /events?scope=NAME is the stream; /presence, /healthz, /readyz and /metrics are the other routes, / is a status page.\n" +
+		Description: "GET /events?scope=NAME is the stream; /live/NAME, /presence, /healthz, /readyz and /metrics are the other routes, / is a status page.\n" +
 			"The first signal to end drains the streams, the second ends at once.",
 		Flags: append([]cli.Flag{
 			addrFlag(),
@@ -29,7 +30,7 @@ func serveCommand() *cli.Command {
 			corsFlag(),
 			tlsCertFlag(),
 			tlsKeyFlag(),
-		}, append(authFlags(), limitFlags()...)...),
+		}, slices.Concat(authFlags(), limitFlags(), liveFlags())...),
 		Action: serve,
 	}
 }
@@ -78,6 +79,14 @@ func serve(ctx context.Context, c *cli.Command) error {
 	if err := setLimits(c, &web); err != nil {
 		return err
 	}
+	live, err := liveConfig(c, log)
+	if err != nil {
+		return err
+	}
+	web.MaxLive = c.Int("max-live-per-stream")
+	if c.Bool("jwt-query-param") {
+		web.NoArguments = []string{"token"}
+	}
 	// The port first: nothing else has started if it is taken.
 	ln, err := listen(c)
 	if err != nil {
@@ -97,6 +106,7 @@ func serve(ctx context.Context, c *cli.Command) error {
 		listener:   ln,
 		web:        web,
 		authorizer: authorizer,
+		live:       live,
 		drain:      c.Duration("drain"),
 		retention:  c.Duration("retention"),
 		poll:       wake == "poll",

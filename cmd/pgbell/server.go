@@ -19,6 +19,7 @@ import (
 	"github.com/pgbell/pgbell/listener"
 	"github.com/pgbell/pgbell/sse"
 	"github.com/pgbell/pgbell/sse/pgauth"
+	"github.com/pgbell/pgbell/sse/pglive"
 )
 
 // server is a bus, a listener that feeds it, and the HTTP side that serves it:
@@ -28,6 +29,7 @@ type server struct {
 	listener   net.Listener                    // closed by run
 	web        sse.Config                      // but for what run sets: Replay, Ready, Hijack, Logger
 	authorizer *pgauth.Authorizer              // that web asks, for permission or groups; nil if it doesn't. Closed by run
+	live       *pglive.Config                  // nil keeps no live queries
 	pages      http.Handler                    // answers what is not pgbell's own; nil for nothing
 	tls        *tls.Config                     // nil is plain HTTP
 	guard      func(http.Handler) http.Handler // decides who may ask; nil leaves it to authenticate
@@ -75,6 +77,13 @@ func (s *server) run(ctx context.Context) error {
 		return err
 	}
 	s.web.Replay, s.web.Ready, s.web.Hijack, s.web.Logger = l.Replay, ready(l), true, s.log
+	var live *pglive.Engine
+	if s.live != nil {
+		if live, err = newLive(ctx, s.conf, b, *s.live, s.log); err != nil {
+			return err
+		}
+		s.web.Live = live
+	}
 	h, err := sse.NewHandler(b, s.web)
 	if err != nil {
 		return err
@@ -115,6 +124,9 @@ func (s *server) run(ctx context.Context) error {
 	work, failed := errgroup.WithContext(alive)
 	work.Go(func() error { return l.Run(alive) })
 	work.Go(func() error { feeds.run(alive); return nil })
+	if live != nil {
+		work.Go(func() error { return live.Run(alive) })
+	}
 	work.Go(func() error { page.run(alive); return nil })
 	work.Go(func() error {
 		if err := serve(s.listener); !errors.Is(err, http.ErrServerClosed) {

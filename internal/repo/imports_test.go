@@ -19,6 +19,7 @@ var mayImport = map[string][]string{
 	"sse":           {"bus", "journal", "journal/scope", "sse/internal/wire"},
 	"sse/jwtauth":   {"bus", "journal", "journal/scope", "sse", "sse/internal/wire", "internal/loopback", "internal/reload"},
 	"sse/pgauth":    {"bus", "journal", "journal/scope", "sse", "sse/internal/wire"},
+	"sse/pglive":    {"bus", "journal", "journal/scope", "sse", "sse/internal/wire", "triggers", "triggers/deps"},
 	"triggers":      {"journal/scope", "triggers/deps"},
 	"triggers/deps": nil,
 	"migrations":    nil,

@@ -14,7 +14,7 @@ import (
 // TestManualListsEveryRefusal compares the table in docs/http.md with sse/problem.go.
 func TestManualListsEveryRefusal(t *testing.T) {
 	statuses := map[string]int{
-		"BadRequest": 400, "Unauthorized": 401, "Forbidden": 403, "MethodNotAllowed": 405, "TooManyRequests": 429,
+		"BadRequest": 400, "Unauthorized": 401, "Forbidden": 403, "NotFound": 404, "MethodNotAllowed": 405, "TooManyRequests": 429,
 		"InternalServerError": 500, "ServiceUnavailable": 503,
 	}
 	var want, got []string

@@ -102,9 +102,10 @@ begin
     perform pgbell.run(format(g, role)) from unnest(array[
         'grant usage on schema pgbell to %I',
         'grant select on pgbell.journal, pgbell.journal_0, pgbell.journal_1, pgbell.journal_state,
-            pgbell.rotation, pgbell.gate, pgbell.definition, pgbell.feeds to %I',
+            pgbell.rotation, pgbell.gate, pgbell.definition, pgbell.feeds, pgbell.lives to %I',
         'grant execute on function pgbell.schema_version(), pgbell.cursor(), pgbell.mark_incarnation(),
             pgbell.arm(text, interval), pgbell.rotate(interval), pgbell.table_name(oid), pgbell.listed(),
             pgbell.state(pgbell.feed), pgbell.catalog_mark(), pgbell.look_at_parts(),
-            pgbell.utf8(text), pgbell.utf8(text[]) to %I']) g;
+            pgbell.utf8(text), pgbell.utf8(text[]), pgbell.live_mark(),
+            pgbell.found_live(text, text[], text[], text), pgbell.live_function(text) to %I']) g;
 end $$;

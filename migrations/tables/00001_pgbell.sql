@@ -140,6 +140,20 @@ create table pgbell.definition (
 -- Tables that were attached once: those who listen to their scopes missed something.
 create table pgbell.detached (target oid primary key);
 
+-------------------------------------------------------------------------------
+-- Live queries
+-------------------------------------------------------------------------------
+
+-- The functions whose results servers keep fresh, and what a server found when it last looked at one.
+create table pgbell.live_query (
+    name     text primary key,   -- as streams ask for it
+    function text not null,      -- with its schema and the types of its arguments, as in public.board(integer)
+    every    interval,           -- run it that often though no table changes; null: not
+    depends  text[],             -- tables; null: no server has looked yet
+    scopes   text[],             -- that tell of all that can change a result
+    problem  text                -- why it is not kept fresh; null: it is
+);
+
 -- +goose Down
 
 -- +goose StatementBegin
@@ -155,7 +169,7 @@ begin
     end loop;
 end $$;
 -- +goose StatementEnd
-drop view pgbell.feeds;
+drop view pgbell.feeds, pgbell.lives;
 -- +goose StatementBegin
 do $$
 begin
@@ -164,6 +178,6 @@ begin
 end $$;
 -- +goose StatementEnd
 drop table pgbell.feed, pgbell.definition, pgbell.detached, pgbell.journal_0, pgbell.journal_1, pgbell.journal,
-    pgbell.journal_state, pgbell.incarnation, pgbell.waiting;
+    pgbell.journal_state, pgbell.incarnation, pgbell.waiting, pgbell.live_query;
 drop type pgbell.field, pgbell.known_column;
 drop sequence pgbell.rotation, pgbell.rung, pgbell.gate;

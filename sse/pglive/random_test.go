@@ -1,0 +1,220 @@
+package pglive
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/pgbell/pgbell/sse"
+)
+
+var (
+	steps = flag.Int("steps", 250, "writes of TestNoViewerIsLeftStale")
+	seed  = flag.Uint64("seed", 1, "of TestNoViewerIsLeftStale")
+)
+
+const several = board + `
+create table members (team int, person text, primary key (team, person));
+select pgbell.attach('members', '{members,"person:{person}"}');
+alter table tasks add column team int;
+select pgbell.attach('tasks', '{"project:{project_id}","tasks","team:{team}"}', audience => '{owner}');
+create function mine(user_id text) returns table (project_id int, n bigint) stable
+begin atomic select t.project_id, count(*) from tasks t where t.owner = user_id group by 1 order by 1; end;
+create function of_teams(user_id text, from_id int) returns table (id int, team int) stable
+begin atomic
+	select t.id, t.team from members m join tasks t on t.team = m.team where m.person = user_id and t.id >= from_id order by 1, 2;
+end;
+create function named(groups text[]) returns table (id text, name text) stable
+begin atomic select u.id, u.name from users u where u.id = any (groups) order by 1; end;
+create function longest() returns text stable
+begin atomic select title from tasks order by length(title) desc, title limit 1; end;
+select pgbell.live('mine'), pgbell.live('of_teams'), pgbell.live('named'), pgbell.live('longest');`
+
+// viewer is a page that shows the result of a live query.
+type viewer struct {
+	user, query string
+	call        string // the same in SQL
+
+	mu      sync.Mutex
+	shown   string
+	fetched int            // times
+	ops     map[string]int // of frames
+	st      *stream
+	id      string
+	ended   chan struct{}
+	missed  bool // a frame was not followed by a fetch
+}
+
+// watch opens a stream at s, and fetches the result whenever a frame says so, as a page would.
+func (v *viewer) watch(w *world, s *server, other *server) error {
+	values := live(v.query)
+	var header []string
+	if v.id != "" {
+		header = []string{"Last-Event-ID", v.id}
+	}
+	st, err := s.tryOpen(v.user, values, header...)
+	if err != nil {
+		return err
+	}
+	v.st, v.ended, v.missed = st, make(chan struct{}), false
+	go func() {
+		defer close(v.ended)
+		for f := range st.frames {
+			owed := v.id == "" && f.name == "ready"
+			if strings.HasPrefix(f.name, "live:") {
+				owed = true
+				v.mu.Lock()
+				v.ops[f.Op]++
+				v.mu.Unlock()
+			}
+			for owed {
+				from, header := s, []string(nil)
+				if v.fetched++; v.fetched%3 == 0 { // another server may not know yet
+					from, header = other, []string{"Cache-Control", "no-cache"}
+				}
+				a, err := from.tryGet(context.Background(), v.user, v.query, header...)
+				if err == nil && a.status == 200 {
+					v.mu.Lock()
+					v.shown = string(a.Rows)
+					v.mu.Unlock()
+					owed = false
+				} else if from == s && err != nil { // the server went
+					v.missed = true
+					return
+				}
+			}
+		}
+	}()
+	return nil
+}
+
+// leave ends the stream, once all that came was fetched.
+func (v *viewer) leave() {
+	if v.st == nil {
+		return
+	}
+	v.st.close()
+	<-v.ended
+	if last := v.st.last(); !v.missed && last != "" {
+		v.id = last
+	}
+	v.st = nil
+}
+
+// Whatever is written, and whatever breaks, each page shows in the end what its user's query
+// gives; and who sees no row is told of none.
+func TestNoViewerIsLeftStale(t *testing.T) {
+	w := newWorld(t, several)
+	rnd := rand.New(rand.NewPCG(*seed, 0))
+	servers := [2]*server{}
+	for i := range servers {
+		servers[i] = w.serve(Config{}, sse.Config{})
+	}
+	people := []string{"ann", "bob", "cid", "eve"}
+	var viewers []*viewer
+	for _, user := range people {
+		for query, call := range map[string]string{
+			"board?p=1": fmt.Sprintf("board(1, '%s')", user), "mine": fmt.Sprintf("mine('%s')", user),
+			"of_teams?from_id=3": fmt.Sprintf("of_teams('%s', 3)", user), "named": "named(array['x','" + user + "'])", "longest": "longest()",
+		} {
+			as := user
+			if query == "named" {
+				as += "/x, " + user
+			}
+			viewers = append(viewers, &viewer{user: as, query: query, call: call, ops: map[string]int{}})
+		}
+	}
+	reopen := func(v *viewer) {
+		v.leave()
+		i := rnd.IntN(2)
+		if err := v.watch(w, servers[i], servers[1-i]); err != nil {
+			t.Fatalf("%s: %v", v.query, err)
+		}
+	}
+	for _, v := range viewers {
+		reopen(v)
+	}
+	for step := range *steps {
+		w.write(rnd, step)
+		switch rnd.IntN(12) {
+		case 0, 1, 2:
+			reopen(viewers[rnd.IntN(len(viewers))])
+		case 3:
+			w.exec(`select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and (hashtext(pid::text) + $1) % 3 = 0`, step)
+		case 4:
+			if rnd.IntN(4) > 0 {
+				continue
+			}
+			i := rnd.IntN(2)
+			for _, v := range viewers {
+				if v.st.s == servers[i] {
+					v.leave()
+				}
+			}
+			servers[i].stop()
+			servers[i] = w.serve(Config{}, sse.Config{})
+			for _, v := range viewers {
+				reopen(v)
+			}
+		}
+	}
+	for _, v := range viewers {
+		want := w.ask(`select '[' || coalesce(string_agg(row_to_json(x)::text, ','), '') || ']' from (select * from ` + v.call + `) x`)
+		w.until(fmt.Sprintf("%s sees in %s %s", v.user, v.query, want), func() bool {
+			v.mu.Lock()
+			defer v.mu.Unlock()
+			return v.shown == want
+		})
+		if v.mu.Lock(); v.user == "eve" && v.query != "longest" && v.ops["changed"] > 0 {
+			t.Errorf("eve, who sees nothing in %s, was told of %d changes", v.query, v.ops["changed"])
+		}
+		v.mu.Unlock()
+	}
+	for _, v := range viewers {
+		v.leave()
+	}
+	all := map[string]int{}
+	for _, v := range viewers {
+		for op, n := range v.ops {
+			all[op] += n
+		}
+	}
+	t.Log("frames:", all)
+}
+
+// write changes something, in one transaction.
+func (w *world) write(rnd *rand.Rand, step int) {
+	w.t.Helper()
+	id := func() int { return rnd.IntN(8) }
+	person := func() string { return []string{"ann", "bob", "cid"}[rnd.IntN(3)] }
+	var all []string
+	for range 1 + rnd.IntN(3) {
+		all = append(all, []func() string{
+			func() string {
+				return fmt.Sprintf("insert into tasks values (%d, %d, '%s', '%s', %d) on conflict (id) do update set project_id = excluded.project_id, owner = excluded.owner",
+					id(), rnd.IntN(2)+1, person(), strings.Repeat("x", id()), rnd.IntN(3))
+			},
+			func() string {
+				return fmt.Sprintf("update tasks set title = '%s' where id = %d", strings.Repeat("y", id()), id())
+			},
+			func() string { return fmt.Sprintf("update tasks set team = %d where id >= %d", rnd.IntN(3), id()) },
+			func() string { return fmt.Sprintf("delete from tasks where id = %d", id()) },
+			func() string { return fmt.Sprintf("update users set name = 'n%d' where id = '%s'", step, person()) },
+			func() string {
+				return fmt.Sprintf("insert into members values (%d, '%s') on conflict do nothing", rnd.IntN(3), person())
+			},
+			func() string { return fmt.Sprintf("delete from members where team = %d", rnd.IntN(3)) },
+			func() string { return fmt.Sprintf("update tasks set owner = '%s' where id = %d", person(), id()) },
+			func() string { return "truncate members" },
+		}[rnd.IntN(9)]())
+	}
+	end := "commit"
+	if rnd.IntN(8) == 0 {
+		end = "rollback"
+	}
+	w.exec("begin; " + strings.Join(all, "; ") + "; " + end)
+}
