@@ -84,7 +84,7 @@ func TestPagesOfListedOriginsMayRead(t *testing.T) {
 	_, open := beginServe(t, "postgres://u@127.0.0.1:1/d", "--cors-origin", "*")
 	_, closed := beginServe(t, "postgres://u@127.0.0.1:1/d")
 	read := func(origin string) map[string]string {
-		return map[string]string{"Allow-Origin": origin, "Allow-Credentials": "true", "Expose-Headers": "Retry-After"}
+		return map[string]string{"Allow-Origin": origin, "Allow-Credentials": "true", "Expose-Headers": "Etag, Pgbell-Cursor, Retry-After"}
 	}
 	preflight := []string{"Access-Control-Request-Method", "GET", "Access-Control-Request-Headers", "authorization,last-event-id"}
 	none := map[string]string{}
@@ -112,7 +112,7 @@ func TestPagesOfListedOriginsMayRead(t *testing.T) {
 		"before, for a stranger":     {"OPTIONS", server + "/events", stranger, preflight, 204, none},
 		"before a POST":              {"OPTIONS", server + "/events", page, []string{"Access-Control-Request-Method", "POST"}, 204, none},
 		"before saying who it is":    {"OPTIONS", server + "/events", page, append(preflight[:3:3], "x-forwarded-user"), 204, none},
-		"everybody":                  {"GET", open + "/events?scope=a", stranger, nil, 200, map[string]string{"Allow-Origin": "*", "Expose-Headers": "Retry-After"}},
+		"everybody":                  {"GET", open + "/events?scope=a", stranger, nil, 200, map[string]string{"Allow-Origin": "*", "Expose-Headers": "Etag, Pgbell-Cursor, Retry-After"}},
 		"nobody":                     {"GET", closed + "/events?scope=a", page, nil, 200, none},
 		"before, without the option": {"OPTIONS", closed + "/events", page, preflight, 405, none},
 		"before": {"OPTIONS", server + "/events?scope=a", page, preflight, 204, map[string]string{"Allow-Origin": page, "Allow-Credentials": "true",

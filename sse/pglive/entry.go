@@ -319,8 +319,8 @@ func (e *Engine) rebind(queries map[string]*query, broken map[string]string) {
 			e.end(en)
 			continue
 		}
-		en.forced = true
-		e.happened(en)
+		en.forced, en.dirty, en.state.Pending = true, true, true
+		e.wait(en)
 	}
 }
 

@@ -62,7 +62,7 @@ type Engine struct {
 type Stats struct {
 	Queries    int    // that are kept fresh
 	Results    int    // that are kept, of a query, arguments and a user each
-	Pending    int    // of these, which something happened to
+	Pending    int    // of these, which something happened to, and somebody wants
 	Statements uint64 // that ran queries
 	Runs       uint64 // of one query for one user
 	Changed    uint64 // runs that had another result
@@ -157,7 +157,7 @@ func (e *Engine) Stats() Stats {
 	s := e.stats
 	s.Queries, s.Results = len(e.queries), len(e.entries)
 	for _, en := range e.entries {
-		if en.state.Pending {
+		if en.state.Pending && en.idle.IsZero() {
 			s.Pending++
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -28,7 +29,7 @@ import (
 func TestMain(m *testing.M) { pgtest.Main(m) }
 
 // patience is longer than anything takes on a busy machine.
-const patience = 5 * time.Minute
+const patience = 20 * time.Second
 
 // board is a schema with a query of joined rows that have owners.
 const board = `
@@ -61,14 +62,36 @@ func newWorld(t *testing.T, schema string) *world {
 	w.conn = conn
 	w.role = "live_" + conn.Config().Database
 	w.exec(`create role ` + w.role)
-	t.Cleanup(func() {
-		if _, err := conn.Exec(context.Background(), `drop owned by `+w.role+`; drop role `+w.role); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(func() { w.cleanUp(`drop owned by ` + w.role + `; drop role ` + w.role) })
 	w.exec(schema)
 	w.exec(`grant select on all tables in schema public to ` + w.role)
 	return w
+}
+
+func (w *world) cleanUp(sql string) {
+	if _, err := w.conn.PgConn().Exec(context.Background(), sql).ReadAll(); err != nil {
+		w.t.Error(err)
+	}
+}
+
+// groups says who is in which group.
+func (w *world) groups() *groups { return &groups{all: map[string][]string{}} }
+
+type groups struct {
+	mu  sync.Mutex
+	all map[string][]string
+}
+
+func (g *groups) set(user string, names ...string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.all[user] = names
+}
+
+func (g *groups) of(_ context.Context, id sse.Identity) ([]string, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.all[id.UserID], nil
 }
 
 func (w *world) must(err error) {
@@ -140,9 +163,13 @@ func (l *lockedBuffer) String() string {
 // serve starts one. Who asks is in the header User, with groups in Groups.
 func (w *world) serve(cfg Config, web sse.Config) *server {
 	w.t.Helper()
+	return w.serveAs(w.conn.Config(), cfg, web)
+}
+
+func (w *world) serveAs(conf *pgx.ConnConfig, cfg Config, web sse.Config) *server {
+	w.t.Helper()
 	s := &server{w: w, log: new(lockedBuffer)}
 	log := slog.New(slog.NewTextHandler(s.log, nil))
-	conf := w.conn.Config()
 	b, err := bus.New(bus.Config{})
 	w.must(err)
 	l, err := listener.New(conf, b, listener.Config{Logger: log})
@@ -349,6 +376,16 @@ func (st *stream) expect(name, op string) frame {
 	f, ok := st.next()
 	if !ok || f.name != name || f.Op != op {
 		st.s.w.t.Fatalf("got %+v (%v), want %s %s\n%s", f, ok, name, op, st.s.log)
+	}
+	return f
+}
+
+// expectAny returns the next frame, of one of these names.
+func (st *stream) expectAny(names ...string) frame {
+	st.s.w.t.Helper()
+	f, ok := st.next()
+	if !ok || !slices.Contains(names, f.name) {
+		st.s.w.t.Fatalf("got %+v (%v), want one of %q\n%s", f, ok, names, st.s.log)
 	}
 	return f
 }
