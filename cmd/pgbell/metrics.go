@@ -12,6 +12,7 @@ import (
 	"github.com/pgbell/pgbell/journal"
 	"github.com/pgbell/pgbell/listener"
 	"github.com/pgbell/pgbell/sse"
+	"github.com/pgbell/pgbell/sse/pglive"
 )
 
 // lag measures how long changes take from the database to the bus.
@@ -54,6 +55,7 @@ type stats struct {
 	bus       *bus.Bus
 	listener  *listener.Listener
 	handler   *sse.Handler
+	live      *pglive.Engine // nil keeps no live queries
 	history   *history
 	feeds     *feedWatch
 	retention time.Duration
@@ -91,6 +93,13 @@ var (
 	frames        = describeMetric("frames_written_total", "Events and resets written to streams.")
 	cut           = describeMetric("streams_cut_total", "Streams ended because the client did not read.")
 	resumes       = describeMetric("resumes_total", "Clients that came back, by the answer: a replay of what they missed, or resets.", "answer")
+	liveQueries   = describeMetric("live_queries", "Live queries that are kept fresh.")
+	liveResults   = describeMetric("live_results", "Results of live queries that are kept: of a query, arguments and a user each.")
+	livePending   = describeMetric("live_results_pending", "Of these, which something happened to that is not told yet, or that fail.")
+	liveRuns      = describeMetric("live_runs_total", "Runs of live queries, each for one result.")
+	liveStatement = describeMetric("live_statements_total", "Statements that ran live queries, up to a hundred results each.")
+	liveChanged   = describeMetric("live_changed_total", "Runs whose result was another than before.")
+	liveFailed    = describeMetric("live_failed_total", "Runs that gave no result.")
 	refused       = describeMetric("requests_refused_total", "Requests refused, by reason.", "reason")
 )
 
@@ -98,6 +107,7 @@ func (s stats) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		connected, connections, notifications, ignored, polling, readings, recordsRead, queueUsage, journalBytes, journalOldest, retention, feedsBy,
 		emitted, delivered, dropped, resets, subscriptions, subscribers, grouped, regroups, groupsAsked, scopes, streams, streamsLimit, frames, cut, resumes, refused,
+		liveQueries, liveResults, livePending, liveRuns, liveStatement, liveChanged, liveFailed,
 	} {
 		out <- d
 	}
@@ -154,6 +164,16 @@ func (s stats) Collect(out chan<- prometheus.Metric) {
 	counter(cut, h.Cut)
 	counter(resumes, h.Replays, "replay")
 	counter(resumes, h.Resets, "reset")
+	if s.live != nil {
+		l := s.live.Stats()
+		gauge(liveQueries, float64(l.Queries))
+		gauge(liveResults, float64(l.Results))
+		gauge(livePending, float64(l.Pending))
+		counter(liveRuns, l.Runs)
+		counter(liveStatement, l.Statements)
+		counter(liveChanged, l.Changed)
+		counter(liveFailed, l.Failed)
+	}
 	for reason, n := range h.Refused {
 		counter(refused, n, reason)
 	}

@@ -19,8 +19,11 @@ func (w *world) serve(ctx context.Context, database string) (*process, error) {
 		return nil, nil
 	case pgbell:
 		args := []string{"serve", "--addr", "127.0.0.1:0", "--auth", "header", "--drain", "0s"}
-		if database == grouped {
+		switch database {
+		case grouped:
 			args = append(args, "--groups-sql", "public.groups_of")
+		case liveOnes:
+			args = append(args, "--live-role", "bench_live")
 		}
 		p, err := start(ctx, w.url(database), w.binary(), args...)
 		if err != nil {
@@ -87,8 +90,11 @@ func (p *process) waitReady(ctx context.Context) error {
 // request returns what a client sends to a contender's server to hear of a scope.
 func request(name, scope string) string {
 	path := "/events?scope=" + scope
-	if name == naive {
+	switch {
+	case name == naive:
 		path = "/events?stream=" + scope
+	case name == liveOnes:
+		path = "/events?" + scope
 	}
 	who := user
 	if name == grouped || name == owned {

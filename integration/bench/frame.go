@@ -76,6 +76,7 @@ var (
 	idKey      = []byte(`"id":`)
 	readyData  = []byte(`{"cursor":`)
 	resetField = []byte(`"op":"reset"`)
+	liveField  = []byte(`{"live":"board?row=`)
 )
 
 // body takes what the body has next. Only lines of data matter.
@@ -105,17 +106,23 @@ func (s *stream) body(b []byte, got func(frame)) {
 func (s *stream) data(line []byte, got func(frame)) {
 	switch at := bytes.Index(line, idKey); {
 	case at >= 0:
-		id := 0
-		for _, digit := range line[at+len(idKey):] {
-			if digit < '0' || digit > '9' {
-				break
-			}
-			id = id*10 + int(digit-'0')
-		}
-		got(frame{id: id})
+		got(frame{id: leading(line[at+len(idKey):])})
+	case bytes.HasPrefix(line, liveField) && !bytes.Contains(line, resetField):
+		got(frame{id: leading(line[len(liveField):])})
 	case bytes.Contains(line, resetField):
 		got(frame{reset: true})
 	case bytes.HasPrefix(line, readyData):
 		s.live = true
 	}
+}
+
+// leading is the number that text begins with.
+func leading(text []byte) (n int) {
+	for _, digit := range text {
+		if digit < '0' || digit > '9' {
+			break
+		}
+		n = n*10 + int(digit-'0')
+	}
+	return n
 }

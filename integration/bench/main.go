@@ -48,6 +48,7 @@ var suites = []struct {
 	{"fanout", (*world).fanout},
 	{"groups", (*world).groups},
 	{"scopes", (*world).manyScopes},
+	{"live", (*world).live},
 	{"most", (*world).mostFrames},
 	{"stalled", (*world).stalled},
 }

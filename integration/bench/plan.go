@@ -31,9 +31,15 @@ type plan struct {
 	scopes      int           // each with a stream
 	scopesRate  int
 	teams       int // of the groups row
+	live        livePlan
 	backlog     int // changes that a server finds at once
 	most        mostPlan
 	stalled     stalledPlan
+}
+
+type livePlan struct {
+	streams, queries, each int // each change touches so many of the queries
+	rate                   int // changes a second
 }
 
 type mostPlan struct {
@@ -55,6 +61,7 @@ var full = plan{
 	rates: []int{50, 500, 1500, 3000}, writers: 16, loadRows: 100_000, load: 4 * time.Second, quiet: 2 * time.Second,
 	events: 60, streams: []int{1000, 2500, 5000, 10_000}, settle: 2 * time.Second,
 	scopes: 10_000, scopesRate: 2000, teams: 1000, backlog: 20_000,
+	live:    livePlan{streams: 10_000, queries: 1000, each: 5, rate: 50},
 	most:    mostPlan{streams: 1000, first: 100, growth: 1.08, longest: 45 * time.Second, window: time.Second},
 	stalled: stalledPlan{rate: 150, lead: 1000, counted: 500},
 }
@@ -66,6 +73,7 @@ var quick = plan{
 	rates: []int{50, 3000}, writers: 4, loadRows: 5000, load: 300 * time.Millisecond, quiet: time.Second,
 	events: 5, streams: []int{20, 50}, settle: 100 * time.Millisecond,
 	scopes: 50, scopesRate: 200, teams: 10, backlog: 500,
+	live:    livePlan{streams: 40, queries: 20, each: 5, rate: 20},
 	most:    mostPlan{streams: 20, first: 50, growth: 2, longest: 1500 * time.Millisecond, window: 250 * time.Millisecond},
 	stalled: stalledPlan{rate: 1000, lead: 1000, counted: 100},
 }

@@ -35,8 +35,9 @@ func TestHarnessMeasures(t *testing.T) {
 	p.rows, p.flushers, p.sessions, p.backlog = 200, 2, 1, 50
 	p.bulk, p.commits, p.streams, p.scopes, p.scopesRate, p.teams = 100, 20, []int{3, 5}, 5, 50, 5
 	p.most.streams = 3
+	p.live = livePlan{streams: 6, queries: 3, each: 1, rate: 10}
 	p.stalled = stalledPlan{rate: 1000, lead: 50, counted: 20}
-	r, err := measure(t.Context(), p, regexp.MustCompile("burst|statements|bulk|sysbench|silent|latency|read|fanout|groups|scopes|most|stalled"), t.Logf)
+	r, err := measure(t.Context(), p, regexp.MustCompile("burst|statements|bulk|sysbench|silent|latency|read|fanout|groups|scopes|live|most|stalled"), t.Logf)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +45,7 @@ func TestHarnessMeasures(t *testing.T) {
 		"burst", "burst-slow-flush",
 		"rows-1", "rows-2", "rows-10", "rows-100", "moves", "altered", "partitioned-1", "large", "rows-all", "partitioned-all", "first-write",
 		"bulk", "oltp-insert", "oltp-update-index", "oltp-write-only", "no-listener", "latency-50-p50", "latency-50-p99", "latency-3000-p99", "read",
-		"fanout-p50", "fanout-p99", "fanout-cpu", "memory-idle", "memory-loaded", "groups-p99", "groups-cpu", "groups-memory", "scopes-p50", "scopes-p99", "change-cpu", "hand-out", "most-frames", "stalled",
+		"fanout-p50", "fanout-p99", "fanout-cpu", "memory-idle", "memory-loaded", "groups-p99", "groups-cpu", "groups-memory", "scopes-p50", "scopes-p99", "change-cpu", "hand-out", "live-p50", "live-p99", "live-statements", "live-idle", "live-return", "most-frames", "stalled",
 	}
 	var got []string
 	rows := map[string]figure{}

@@ -23,6 +23,7 @@ func (p plan) within(files uint64) plan {
 	most := int(min(max(files, spareFiles+1)-spareFiles, 1<<30))
 	p.scopes = min(p.scopes, most)
 	p.most.streams = min(p.most.streams, most)
+	p.live.streams = min(p.live.streams, most)
 	counts := make([]int, 0, len(p.streams))
 	for _, n := range p.streams {
 		if n = min(n, most); !slices.Contains(counts, n) {
@@ -76,6 +77,16 @@ func (s *streams) close() {
 	}
 	unix.Close(s.wake)
 	unix.Close(s.poll)
+}
+
+// hangUp ends all streams.
+func (s *streams) hangUp() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, one := range s.all {
+		unix.Close(one.fd)
+	}
+	s.all = nil
 }
 
 // count has the frames that come from now on counted for t, which may be nil.
@@ -177,7 +188,9 @@ func (s *streams) read() {
 				s.mu.Unlock()
 				return
 			}
-			s.readOne(s.all[e.Fd], buffer)
+			if int(e.Fd) < len(s.all) { // they were not hung up since
+				s.readOne(s.all[e.Fd], buffer)
+			}
 		}
 		s.mu.Unlock()
 	}
