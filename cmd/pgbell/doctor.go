@@ -61,6 +61,7 @@ var checks = []struct {
 	{"role", false, pinnedCheck(checkRole)},
 	{"notifications", false, checkNotifications},
 	{"feeds", false, pinnedCheck(checkFeeds)},
+	{"live queries", false, pinnedCheck(checkLives)},
 	{"queue", false, pinnedCheck(checkQueue)},
 	{"journal", false, pinnedCheck(checkJournal)},
 	{"listeners", false, pinnedCheck(checkListeners)},

@@ -97,7 +97,7 @@ func (s *server) run(ctx context.Context) error {
 	router.Handle("/pgbell.js", moduleHandler()).Methods(http.MethodGet, http.MethodHead)
 	router.Handle("/metrics", metricsHandler(stats{b, l, h, live, past, feeds, s.retention}, lag)).Methods(http.MethodGet)
 	page := &statusPage{
-		bus: b, listener: l, handler: h, feeds: feeds, history: past, watchers: looking, database: s.conf.Database, retention: s.retention,
+		bus: b, listener: l, handler: h, live: live, feeds: feeds, history: past, watchers: looking, database: s.conf.Database, retention: s.retention,
 		named: s.named, log: s.log, started: time.Now(),
 	}
 	if s.status {

@@ -19,6 +19,7 @@ import (
 	"github.com/pgbell/pgbell/cmd/pgbell/webpage"
 	"github.com/pgbell/pgbell/listener"
 	"github.com/pgbell/pgbell/sse"
+	"github.com/pgbell/pgbell/sse/pglive"
 	"github.com/pgbell/pgbell/triggers"
 )
 
@@ -41,6 +42,7 @@ type statusPage struct {
 	bus       *bus.Bus
 	listener  *listener.Listener
 	handler   *sse.Handler
+	live      *pglive.Engine // nil keeps no live queries
 	feeds     *feedWatch
 	history   *history
 	watchers  *watchers

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pgbell/pgbell/sse/pglive"
 	"github.com/pgbell/pgbell/triggers"
 )
 
@@ -114,12 +115,31 @@ func (p *statusPage) view() statusView {
 			{"Kept for at least", roughly(p.retention), ""},
 		}},
 	}
+	var faults []pglive.Fault
+	if p.live != nil {
+		s := p.live.Stats()
+		faults = p.live.Faults()
+		v.Tables = append(v.Tables, factTable{"lives", "Live queries", []fact{
+			{"Kept fresh", plural(uint64(s.Queries), "query", "queries"), warnIf(len(faults) > 0)},
+			{"Results", thousands(uint64(s.Results)) + ", pending " + thousands(uint64(s.Pending)), ""},
+			{"Runs", thousands(s.Runs) + " in " + plural(s.Statements, "statement", "statements"), ""},
+			{"With another result", thousands(s.Changed), ""},
+			{"Without a result", thousands(s.Failed), ""},
+		}})
+	}
 	for _, r := range resets {
 		v.Resets = append(v.Resets, resetRow{
 			r.at.UTC().Format("15:04:05 UTC"), since(r.at), cmp.Or(r.table, "all feeds"), r.reason, thousands(r.times), thousands(r.scopes),
 		})
 	}
 	v.Troubles = troubles(ready, seen, l.QueueUsage, h.Streams, h.Limit, lost)
+	for _, f := range faults {
+		todo := "It is not kept fresh until that is mended."
+		if f.Slow {
+			todo = "It may lack an index, or give too many rows."
+		}
+		v.Troubles = append(v.Troubles, trouble{!f.Slow, "Live query " + f.Name + ": " + f.Words, todo})
+	}
 	return v
 }
 

@@ -1,11 +1,13 @@
 package pglive
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -162,6 +164,29 @@ func (e *Engine) Stats() Stats {
 		}
 	}
 	return s
+}
+
+// Fault is what is wrong with a live query.
+type Fault struct {
+	Name, Words string
+	Slow        bool // it is kept fresh all the same
+}
+
+// Faults returns what is wrong with live queries, by name.
+func (e *Engine) Faults() []Fault {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var all []Fault
+	for name, why := range e.broken {
+		all = append(all, Fault{Name: name, Words: why})
+	}
+	for name, q := range e.queries {
+		if p := e.pace(q); p.took > slow {
+			all = append(all, Fault{name, slowWords(p.took), true})
+		}
+	}
+	slices.SortFunc(all, func(a, b Fault) int { return cmp.Compare(a.Name, b.Name) })
+	return all
 }
 
 // signal wakes who waits at c.

@@ -109,9 +109,7 @@ func TestRefusals(t *testing.T) {
 	w := newWorld(t, board+`
 		create function sums(a int, b int) returns int stable begin atomic select a / b + (select count(*) from tasks)::int; end;
 		select pgbell.live('sums')`)
-	s := w.serve(Config{}, sse.Config{MaxLive: 2, Authorize: sse.ByScopes})
-	_ = s
-	s = w.serve(Config{Max: 3}, sse.Config{MaxLive: 2})
+	s := w.serve(Config{Max: 3}, sse.Config{MaxLive: 2})
 	for query, status := range map[string]int{
 		"nothing": 404, "board": 400, "board?p=x": 400, "board?p=7&q=8": 400, "board?p=7&p=8": 400, "board?p=7&user_id=bob": 400, "board?p=": 400,
 		"board?p=%zz": 400, "sums?a=1&b=x": 400, "sums?a=1&b=0": 503, "sums?b=1&a=1": 200,

@@ -194,6 +194,10 @@ func (e *Engine) note(ctx context.Context, name string, q *query, problem string
 // slow is how long a query may take for one user before it is told of.
 const slow = 500 * time.Millisecond
 
+func slowWords(took time.Duration) string {
+	return fmt.Sprintf("slow: it takes %v", took.Round(10*time.Millisecond))
+}
+
 // noteSlow tells the database which queries are slow, and which aren't any more.
 func (e *Engine) noteSlow(ctx context.Context) error {
 	e.mu.Lock()
@@ -201,7 +205,7 @@ func (e *Engine) noteSlow(ctx context.Context) error {
 	for name, q := range e.queries {
 		switch p := e.pace(q); {
 		case p.took > slow && !p.slow:
-			tell[q] = fmt.Sprintf("slow: it takes %v", p.took.Round(10*time.Millisecond))
+			tell[q] = slowWords(p.took)
 			e.log.Warn("a live query is slow", "name", name, "took", p.took.Round(time.Millisecond).String())
 		case p.took < slow/2 && p.slow:
 			tell[q] = ""
