@@ -271,7 +271,6 @@ type stream struct {
 	s      *server
 	resp   *http.Response
 	in     *bufio.Reader
-	lastID string
 	frames chan frame // closed with the stream
 	close  func()
 
