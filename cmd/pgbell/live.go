@@ -57,6 +57,7 @@ func newLive(ctx context.Context, conf *pgx.ConnConfig, b *bus.Bus, cfg pglive.C
 	err = e.Check(ctx)
 	switch {
 	case errors.Is(err, pglive.ErrRole):
+		e.Close()
 		return nil, plainf(err, "--live-role %s: the server can't run queries as this role: grant %[1]s to the role that it connects as, or name another", cfg.Role)
 	case err != nil:
 		log.Warn("whether live queries can run as --live-role could not be found out yet", "err", describe(err))

@@ -139,7 +139,7 @@ func TestServerNeedsOnlyItsGrants(t *testing.T) {
 	w.exec(`revoke ` + w.role + ` from ` + ear)
 	e, err := New(conf, s.bus, Config{Role: w.role})
 	w.must(err)
-	defer e.runs.Close()
+	defer e.Close()
 	if err := e.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "permission denied to set role") {
 		t.Errorf("not a member: %v", err)
 	}

@@ -72,7 +72,7 @@ type Stats struct {
 }
 
 // New returns an Engine for the events of b. It does no I/O. conf is copied. The caller must
-// Run it.
+// Run it, or Close it.
 func New(conf *pgx.ConnConfig, b *bus.Bus, cfg Config) (*Engine, error) {
 	if cfg.Role == "" {
 		return nil, errors.New("live queries need a role to run as")
@@ -104,7 +104,11 @@ func New(conf *pgx.ConnConfig, b *bus.Bus, cfg Config) (*Engine, error) {
 		"statement_timeout":             fmt.Sprint(cfg.Timeout.Milliseconds()),
 		"jit":                           "off", // it takes longer than the queries that are fit to run so often
 	})
-	return e, err
+	if err != nil {
+		e.look.Close()
+		return nil, err
+	}
+	return e, nil
 }
 
 func fill[T int | time.Duration](value *T, or T) {
@@ -141,11 +145,16 @@ func (e *Engine) Check(ctx context.Context) error {
 // ErrRole is wrapped by errors that say what is wrong with Config.Role.
 var ErrRole = errors.New("role of live queries")
 
+// Close closes the connections. It is for an Engine that is not Run.
+func (e *Engine) Close() {
+	e.look.Close()
+	e.runs.Close()
+}
+
 // Run keeps results fresh until ctx is done, and closes the connections. It is to be called
 // once.
 func (e *Engine) Run(ctx context.Context) error {
-	defer e.look.Close()
-	defer e.runs.Close()
+	defer e.Close()
 	work, ctx := errgroup.WithContext(ctx)
 	work.Go(func() error { return e.watchCatalog(ctx) })
 	work.Go(func() error { return e.dispatch(ctx) })
