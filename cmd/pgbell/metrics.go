@@ -164,16 +164,17 @@ func (s stats) Collect(out chan<- prometheus.Metric) {
 	counter(cut, h.Cut)
 	counter(resumes, h.Replays, "replay")
 	counter(resumes, h.Resets, "reset")
+	var live pglive.Stats
 	if s.live != nil {
-		l := s.live.Stats()
-		gauge(liveQueries, float64(l.Queries))
-		gauge(liveResults, float64(l.Results))
-		gauge(livePending, float64(l.Pending))
-		counter(liveRuns, l.Runs)
-		counter(liveStatement, l.Statements)
-		counter(liveChanged, l.Changed)
-		counter(liveFailed, l.Failed)
+		live = s.live.Stats()
 	}
+	gauge(liveQueries, float64(live.Queries))
+	gauge(liveResults, float64(live.Results))
+	gauge(livePending, float64(live.Pending))
+	counter(liveRuns, live.Runs)
+	counter(liveStatement, live.Statements)
+	counter(liveChanged, live.Changed)
+	counter(liveFailed, live.Failed)
 	for reason, n := range h.Refused {
 		counter(refused, n, reason)
 	}
