@@ -107,7 +107,7 @@ func TestTriggerListenerSaysWhichGrantIsMissing(t *testing.T) {
 // All that the grants give, by the catalogs: to read the journal and the feeds.
 func TestTriggerListenerRoleMayDoNothingElse(t *testing.T) {
 	o := newOwned(t)
-	want := "arm catalog_mark cursor definition SELECT feeds SELECT gate SELECT journal SELECT journal_0 SELECT journal_1 SELECT journal_state SELECT listed look_at_parts mark_incarnation rotate rotation SELECT schema_version state table_name utf8 utf8"
+	want := "arm catalog_mark cursor definition SELECT feeds SELECT found_live gate SELECT journal SELECT journal_0 SELECT journal_1 SELECT journal_state SELECT listed live_function live_mark lives SELECT look_at_parts mark_incarnation rotate rotation SELECT schema_version state table_name utf8 utf8"
 	if got := o.ask(rights(o.ear)); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

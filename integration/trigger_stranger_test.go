@@ -29,7 +29,7 @@ func TestTriggerStrangerMayOnlyAskForTheCursor(t *testing.T) {
 		from pg_proc p where p.pronamespace = 'pgbell'::regnamespace and p.proname <> 'cursor'`)
 	for _, r := range o.column(`select c.oid::regclass::text from pg_class c where c.relnamespace = 'pgbell'::regnamespace and c.relkind in ('r', 'p', 'v')`) {
 		calls = append(calls, "select from "+r, "table "+r, "do 'begin lock "+r+" in access share mode; end'")
-		if r != "pgbell.feeds" { // which nobody can write
+		if r != "pgbell.feeds" && r != "pgbell.lives" { // which nobody can write
 			calls = append(calls, "insert into "+r+" default values", "delete from "+r, "truncate "+r, "create trigger x after insert on "+r+" execute function pgbell.feed_1_insert()")
 		}
 	}

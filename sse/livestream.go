@@ -112,6 +112,7 @@ func (s *stream) dueLives() []liveFrame {
 	if len(s.lives) == 0 || s.stale() {
 		return nil
 	}
+	position, _ := journal.ParseCursor(s.h.bus.Position()) // before the look at what is pending
 	var due []liveFrame
 	var versions []uint64
 	for _, l := range s.lives {
@@ -125,7 +126,7 @@ func (s *stream) dueLives() []liveFrame {
 		case state.Version == l.told || state.Version == 0:
 			continue
 		case l.told > 0:
-		case reset == "" && !state.Since.IsZero() && l.came.Includes(state.Since):
+		case reset == "" && l.has(state, position):
 			l.told = state.Version
 			continue
 		case reset == "":
@@ -147,6 +148,13 @@ func (s *stream) dueLives() []liveFrame {
 		f.of.told, f.of.owed = versions[i], ""
 	}
 	return due
+}
+
+// has says whether a client that came back has the result of a state. One that is further than
+// the server may have a later result, of which the server doesn't know yet.
+func (l *liveQuery) has(state LiveState, position journal.Cursor) bool {
+	return !state.Since.IsZero() && l.came.Includes(state.Since) &&
+		(state.Seen.Includes(l.came) || !state.Pending && position.Includes(l.came))
 }
 
 // addLives adds frames under the id that the client has, but for the last, which gets id: a

@@ -150,6 +150,7 @@ func TestWhoComesBackIsToldOfWhatIsNotKnown(t *testing.T) {
 		l.become("f", 6)
 		for since, data := range map[uint64]string{
 			5: `{"live":"f","op":"reset","reason":"what the query gave since can't be told"}`, 6: "", 8: "",
+			12: `{"live":"f","op":"reset","reason":"what the query gave since can't be told"}`, // further than the server
 		} {
 			c := w.open("live=f&since=" + cursor(since))
 			if data != "" {

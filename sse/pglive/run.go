@@ -264,7 +264,7 @@ func (e *Engine) finish(en *entry, o outcome, upTo string, took time.Duration) {
 		e.stats.Changed++
 		e.announce(en, "", o.result.seen)
 	}
-	en.state.UpTo = upTo
+	en.state.UpTo, en.state.Seen = upTo, o.result.seen
 	en.state.Pending = en.dirty
 	e.wait(en)
 }
