@@ -24,8 +24,10 @@ func (s *stream) live() error {
 		if err := s.permitted(); err != nil {
 			return err
 		}
-		if err := s.renewLives(); err != nil {
-			return err
+		if len(s.lives) > 0 {
+			if err := s.renewLives(); err != nil {
+				return err
+			}
 		}
 		w, err := s.writeQueue()
 		if err != nil {
@@ -189,15 +191,13 @@ func (s *stream) round(b *frames) (w written, err error) {
 			return w, err
 		}
 	}
-	due := s.dueLives()
-	w.events = w.events || len(due) > 0
-	if !s.burst.empty() {
-		s.addLives(b, due, has, has)
-	} else {
+	if len(s.lives) > 0 { // asked here, as above
+		s.roundLives(b, &w, drained, position, has)
+	} else if s.burst.empty() {
 		if drained {
 			s.moveTo(position)
 		}
-		if s.addLives(b, due, has, s.lastID); len(due) == 0 && s.lastID != has {
+		if s.lastID != has {
 			b.id(s.lastID)
 		}
 	}

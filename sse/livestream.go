@@ -153,8 +153,27 @@ func (s *stream) dueLives() []liveFrame {
 // has says whether a client that came back has the result of a state. One that is further than
 // the server may have a later result, of which the server doesn't know yet.
 func (l *liveQuery) has(state LiveState, position journal.Cursor) bool {
+	if state.Pending {
+		position, _ = journal.ParseCursor(state.UpTo)
+	}
 	return !state.Since.IsZero() && l.came.Includes(state.Since) &&
-		(state.Seen.Includes(l.came) || !state.Pending && position.Includes(l.came))
+		(state.Seen.Includes(l.came) || position.Includes(l.came))
+}
+
+// roundLives does so with what became of live queries.
+func (s *stream) roundLives(b *frames, w *written, drained bool, position, has string) {
+	due := s.dueLives()
+	w.events = w.events || len(due) > 0
+	if !s.burst.empty() {
+		s.addLives(b, due, has, has)
+		return
+	}
+	if drained {
+		s.moveTo(position)
+	}
+	if s.addLives(b, due, has, s.lastID); len(due) == 0 && s.lastID != has {
+		b.id(s.lastID)
+	}
 }
 
 // addLives adds frames under the id that the client has, but for the last, which gets id: a

@@ -120,7 +120,7 @@ func (e *Engine) Result(ctx context.Context, id sse.Identity, asked sse.LiveQuer
 		least++
 	}
 	en.dirty = true
-	en.state.Pending = true
+	e.pend(en)
 	e.wanted(en)
 	for en.runs < least && en.query != nil {
 		if !en.running {
@@ -223,8 +223,15 @@ func (e *Engine) happened(en *entry) {
 		return
 	}
 	en.dirty = true
-	en.state.Pending = true
+	e.pend(en)
 	e.wait(en)
+}
+
+// pend notes that what happens from now on may be untold: what was emitted before, is told.
+func (e *Engine) pend(en *entry) {
+	if !en.state.Pending {
+		en.state.Pending, en.state.UpTo = true, e.bus.Position()
+	}
 }
 
 // wanted notes that somebody wants en. What happened while nobody did, is to be found out.

@@ -168,7 +168,7 @@ func (e *Engine) begin(batch []*entry) (runs []one, upTo string) {
 	defer e.mu.Unlock()
 	for _, en := range batch {
 		en.dirty = false
-		en.state.Pending = true
+		e.pend(en)
 		runs = append(runs, one{en.query, en.values})
 	}
 	return runs, e.bus.Position()
