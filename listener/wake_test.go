@@ -165,6 +165,7 @@ func TestWriterThatDidNotRingIsHeard(t *testing.T) {
 		execOn(t, slow, fmt.Sprintf("begin; insert into tasks (id, project, n) values (%d, 2, 7)", -100-id))
 		if ask[bool](t, slow, "select last_value % 1000 = pg_backend_pid() % 1000 from pgbell.rung") {
 			execOn(t, slow, "rollback") // it is to ring
+			await(t, "the listener waits to be rung", func() bool { return armed(t, w.db) }) // else nobody rings again
 			continue
 		}
 		read := w.l.Stats().Readings
