@@ -164,7 +164,7 @@ func TestWriterThatDidNotRingIsHeard(t *testing.T) {
 		w.exec(fmt.Sprintf("insert into tasks (id) values (%d)", id))
 		execOn(t, slow, fmt.Sprintf("begin; insert into tasks (id, project, n) values (%d, 2, 7)", -100-id))
 		if ask[bool](t, slow, "select last_value % 1000 = pg_backend_pid() % 1000 from pgbell.rung") {
-			execOn(t, slow, "rollback") // it is to ring
+			execOn(t, slow, "rollback")                                                      // it is to ring
 			await(t, "the listener waits to be rung", func() bool { return armed(t, w.db) }) // else nobody rings again
 			continue
 		}
