@@ -1,6 +1,8 @@
 // Package sse serves the bus's events over HTTP, as server-sent events.
 //
 //	GET /events?scope=A&scope=B   the stream
+//	GET /events?live=f%3Fa%3D1    the same, of a live query
+//	GET /live/f?a=1               the result of a live query
 //	GET /presence?scope=A         who listens to a scope
 //	GET /healthz, /readyz         is the process alive, does it hear the database
 //
@@ -20,6 +22,10 @@
 // scope: then one event is written for all of them, with their number, "coalesced".
 // It waits no longer than both times together; an id that covers what waits is not
 // written before it.
+//
+// Of a live query a frame is written when its result is another, which Config.Live says. An
+// id that covers what the result may be another for is not written before that frame is, or
+// before it is known that none is due.
 //
 // A stream ends when the client is gone or does not read within the write timeout,
 // and on Drain: the client is to come back, and the response is cut, without its last
@@ -55,15 +61,17 @@
 //     client is; then readRequest reads the scopes and the cursor.
 //  3. Authorize: Handler.refuses asks the AuthorizeFunc about each scope.
 //  4. Limits: Handler.stream makes the stream, and gate.enter counts or refuses it.
+//     stream.watchLives has its live queries watched.
 //  5. Subscribe: Handler.stream subscribes to the bus, and stream.open sends the headers.
 //     stream.start does all that follows, on goroutines of its own if the stream is
-//     hijacked. stream.awaitReady waits until the database is heard, stream.permitted
-//     asks the AuthorizeFunc again, stream.begin writes the ready frame.
+//     hijacked. stream.awaitReady waits until the database is heard and live queries were
+//     run, stream.permitted asks the AuthorizeFunc again, stream.begin writes the ready frame.
 //  6. Resume: stream.resume writes what the ReplayFunc returns since the client's cursor,
 //     since the ready frame's for a new client, or resets. stream.join sets up the seam,
 //     which skips what is queued and was replayed.
 //  7. Live: stream.live writes what is queued, and waits in stream.pause. While it waits,
-//     a writer of the wire may call stream.Serve in its place.
+//     a writer of the wire may call stream.Serve in its place, unless there are live queries:
+//     stream.roundLives writes their frames.
 //  8. End: the first error of steps 5 to 7, which stream.over finds, or a write.
 //     stream.finish unsubscribes. Where there is no use in coming back, it writes the
 //     close frame and finishes the response, else it aborts it. gate.leave forgets the

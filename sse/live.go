@@ -191,7 +191,7 @@ func (s *stream) round(b *frames) (w written, err error) {
 			return w, err
 		}
 	}
-	if len(s.lives) > 0 { // asked here, as above
+	if len(s.lives) > 0 { // asked here, for the sake of the stack: see fill
 		s.roundLives(b, &w, drained, position, has)
 	} else if s.burst.empty() {
 		if drained {

@@ -112,7 +112,7 @@ func (s *stream) dueLives() []liveFrame {
 	if len(s.lives) == 0 || s.stale() {
 		return nil
 	}
-	position, _ := journal.ParseCursor(s.h.bus.Position()) // before the look at what is pending
+	position, _ := journal.ParseCursor(s.h.bus.Position()) // before the look at what is pending; of what is none, a cursor that sees nothing
 	var due []liveFrame
 	var versions []uint64
 	for _, l := range s.lives {
@@ -154,13 +154,13 @@ func (s *stream) dueLives() []liveFrame {
 // the server may have a later result, of which the server doesn't know yet.
 func (l *liveQuery) has(state LiveState, position journal.Cursor) bool {
 	if state.Pending {
-		position, _ = journal.ParseCursor(state.UpTo)
+		position, _ = journal.ParseCursor(state.UpTo) // as well
 	}
 	return !state.Since.IsZero() && l.came.Includes(state.Since) &&
 		(state.Seen.Includes(l.came) || position.Includes(l.came))
 }
 
-// roundLives does so with what became of live queries.
+// roundLives adds to b what round does after the events, and the frames of live queries.
 func (s *stream) roundLives(b *frames, w *written, drained bool, position, has string) {
 	due := s.dueLives()
 	w.events = w.events || len(due) > 0

@@ -37,7 +37,7 @@ func (s *stream) resume(b *frames, away bool) error {
 	for _, e := range events {
 		if e.Cursor != position { // many have the same
 			position = e.Cursor
-			if c, err := journal.ParseCursor(position); err == nil && c.Includes(s.req.since) && len(s.lives) == 0 {
+			if c, err := journal.ParseCursor(position); err == nil && len(s.lives) == 0 && c.Includes(s.req.since) {
 				s.lastID = position
 			}
 		}

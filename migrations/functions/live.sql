@@ -70,7 +70,7 @@ as $$
     where p.oid = function
 $$;
 
--- What a server needs to know of a function to call it; no row if it is gone.
+-- What a server needs to know of a function to call it, types with their schemas; no row if it is gone.
 create or replace function pgbell.live_function(function text,
     out schema text, out name text, out argument_names text[], out argument_types text[], out unfit text)
     returns setof record
@@ -79,7 +79,9 @@ set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
 as $$
     select n.nspname, p.proname, coalesce(p.proargnames[:p.pronargs], '{}'),
-        array(select format_type(t.t, null) from unnest(p.proargtypes::oid[]) with ordinality t (t, i) order by t.i),
+        array(
+            select format('%I.%I', tn.nspname, t.typname) from unnest(p.proargtypes::oid[]) with ordinality a (a, i)
+            join pg_type t on t.oid = a.a join pg_namespace tn on tn.oid = t.typnamespace order by a.i),
         pgbell.unfit_for_live(p.oid)
     from pg_proc p join pg_namespace n on n.oid = p.pronamespace
     where p.oid = to_regprocedure(live_function.function)

@@ -180,3 +180,17 @@ func TestGroupsOfNow(t *testing.T) {
 		t.Errorf("another team's: %s", got)
 	}
 }
+
+// A query that can't be looked into is no reason to keep no other fresh.
+func TestOneThatIsAmissHoldsUpNoOther(t *testing.T) {
+	w := newWorld(t, board)
+	w.exec(`create function huge() returns bigint stable begin atomic ` + strings.Repeat("select count(*) from tasks union all ", 600) + `select 1; end;
+		select pgbell.live('huge')`)
+	s := w.serve(Config{}, sse.Config{})
+	if a := s.get("ann", "board?p=7"); a.status != 200 {
+		t.Errorf("got %d %s\n%s", a.status, a.all, s.log)
+	}
+	if got := w.ask(`select state from pgbell.lives where name = 'huge'`); !strings.Contains(got, "too many parts") {
+		t.Errorf("the state of the other is %q", got)
+	}
+}

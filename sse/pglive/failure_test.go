@@ -3,6 +3,7 @@ package pglive
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -223,4 +224,33 @@ func (s *server) waitingNow() (all []string) {
 		all = append(all, en.key)
 	}
 	return all
+}
+
+// Who asks while a statement for many fails is answered once it has run for fewer.
+func TestWhoAsksAmidAFailureIsAnswered(t *testing.T) {
+	w := newWorld(t, `
+		create table t (n int);
+		select pgbell.attach('t', '{t}');
+		insert into t values (5);
+		create function f(a int) returns int stable begin atomic select sum(100 / (n - a))::int from t; end;
+		select pgbell.live('f')`)
+	s := w.serve(Config{MaxConns: 1}, sse.Config{})
+	for round := range 10 {
+		var asking sync.WaitGroup
+		for i := range 40 {
+			asking.Go(func() {
+				arg := i%8 + 100*round
+				a, err := s.tryGet(t.Context(), "", fmt.Sprintf("f?a=%d", arg), "Cache-Control", "no-cache")
+				if want := map[bool]int{true: 503, false: 200}[arg == 5]; err != nil || a.status != want && arg != 5 {
+					t.Errorf("f?a=%d: got %d %s, %v, want %d", arg, a.status, a.all, err, want)
+				}
+			})
+		}
+		asking.Go(func() { // one that fails, among them
+			if a, err := s.tryGet(t.Context(), "", "f?a=5", "Cache-Control", "no-cache"); err != nil || a.status != 503 {
+				t.Errorf("f?a=5: got %d %s, %v", a.status, a.all, err)
+			}
+		})
+		asking.Wait()
+	}
 }

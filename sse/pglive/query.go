@@ -2,7 +2,6 @@ package pglive
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -92,57 +91,6 @@ func (q *query) scopes(values []*string) ([]string, error) {
 	return scopes, nil
 }
 
-// function is what the catalog says of a registered function.
-type function struct {
-	name, signature string
-	every           *time.Duration
-	schema, fn      string
-	args, types     []string
-	unfit           string
-}
-
-// load reads what is registered, says what becomes of it, and has all entries run again.
-func (e *Engine) load(ctx context.Context) error {
-	rows, err := e.look.Query(ctx, `
-		select l.name, l.function, l.every, coalesce(f.schema, ''), coalesce(f.name, ''), f.argument_names, f.argument_types,
-			coalesce(f.unfit, case when f.name is null then 'the function is gone' else '' end)
-		from pgbell.lives l left join pgbell.live_function(l.function) f on true
-		order by l.name`)
-	if err != nil {
-		return err
-	}
-	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (f function, err error) {
-		err = row.Scan(&f.name, &f.signature, &f.every, &f.schema, &f.fn, &f.args, &f.types, &f.unfit)
-		return f, err
-	})
-	if err != nil {
-		return err
-	}
-	queries, broken := map[string]*query{}, map[string]string{}
-	for _, f := range found {
-		q, problem, err := e.understand(ctx, f)
-		if err != nil {
-			return err
-		}
-		if problem != "" {
-			broken[f.name] = problem
-			e.log.Warn("a live query is not kept fresh", "name", f.name, "reason", problem)
-		} else {
-			queries[f.name] = q
-		}
-		if err := e.note(ctx, f.name, q, problem); err != nil {
-			return err
-		}
-	}
-	e.mu.Lock()
-	for _, p := range e.paces {
-		p.slow = false // what was noted is gone
-	}
-	e.mu.Unlock()
-	e.rebind(queries, broken)
-	return nil
-}
-
 // understand returns what a function depends on, or why it can't be kept fresh. An error is
 // the database's.
 func (e *Engine) understand(ctx context.Context, f function) (*query, string, error) {
@@ -170,59 +118,6 @@ func (e *Engine) understand(ctx context.Context, f function) (*query, string, er
 	return q, "", nil
 }
 
-// note tells the database what was found.
-func (e *Engine) note(ctx context.Context, name string, q *query, problem string) error {
-	depends, scopes := []string{}, []string{}
-	if q != nil {
-		for _, r := range q.deps.Relations {
-			if !slices.Contains(depends, r.Table) {
-				depends = append(depends, r.Table)
-			}
-			if r.Scope != "" && !slices.Contains(scopes, r.Scope) {
-				scopes = append(scopes, r.Scope)
-			}
-		}
-	}
-	var why *string
-	if problem != "" {
-		why = &problem
-	}
-	_, err := e.look.Exec(ctx, "select pgbell.found_live($1, $2, $3, $4)", name, depends, scopes, why)
-	return err
-}
-
-// slow is how long a query may take for one user before it is told of.
-const slow = 500 * time.Millisecond
-
-func slowWords(took time.Duration) string {
-	return fmt.Sprintf("slow: it takes %v", took.Round(10*time.Millisecond))
-}
-
-// noteSlow tells the database which queries are slow, and which aren't any more.
-func (e *Engine) noteSlow(ctx context.Context) error {
-	e.mu.Lock()
-	tell := map[*query]string{}
-	for name, q := range e.queries {
-		switch p := e.pace(q); {
-		case p.took > slow && !p.slow:
-			tell[q] = slowWords(p.took)
-			e.log.Warn("a live query is slow", "name", name, "took", p.took.Round(time.Millisecond).String())
-		case p.took < slow/2 && p.slow:
-			tell[q] = ""
-		}
-	}
-	e.mu.Unlock()
-	for q, what := range tell {
-		if err := e.note(ctx, q.name, q, what); err != nil {
-			return err
-		}
-		e.mu.Lock()
-		e.pace(q).slow = what != ""
-		e.mu.Unlock()
-	}
-	return nil
-}
-
 // statement returns the SQL that runs f once for each set of arguments: $1 numbers them, the
 // others are their texts. A result with too many rows or bytes comes back without them.
 func (e *Engine) statement(f function) string {
@@ -246,92 +141,4 @@ from n, unnest(%s) u (%s), lateral (
 	) x
 ) r`, e.cfg.MaxRows, e.cfg.MaxBytes, strings.Join(arrays, ", "), strings.Join(columns, ", "),
 		pgx.Identifier{f.schema, f.fn}.Sanitize(), strings.Join(args, ", "), e.cfg.MaxRows+1)
-}
-
-// lookEvery is how often the catalog is asked whether the queries are what they were: Postgres
-// tells nobody of a function that was replaced.
-const (
-	lookEvery = 2 * time.Second
-	lookLeast = 200 * time.Millisecond // between two looks for what isn't known
-)
-
-// watchCatalog loads what is registered, and again whenever it may be another.
-func (e *Engine) watchCatalog(ctx context.Context) error {
-	tick := time.NewTicker(lookEvery)
-	defer tick.Stop()
-	failing := false
-	for {
-		err := e.lookOnce(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil && !failing:
-			e.log.Warn("the live queries could not be looked at", "err", err)
-		case err == nil && failing:
-			e.log.Info("the live queries are looked at again")
-		}
-		if err == nil {
-			err = e.noteSlow(ctx)
-		}
-		failing = err != nil
-		e.mu.Lock()
-		e.looked = time.Now()
-		close(e.lookDone)
-		e.lookDone = make(chan struct{})
-		e.mu.Unlock()
-		e.sweep()
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		case <-e.looks:
-		}
-	}
-}
-
-func (e *Engine) lookOnce(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	var mark string
-	if err := e.look.QueryRow(ctx, "select pgbell.live_mark()").Scan(&mark); err != nil {
-		return err
-	}
-	e.mu.Lock()
-	same := mark == e.mark
-	e.mu.Unlock()
-	if same {
-		return nil
-	}
-	if err := e.load(ctx); err != nil {
-		return err
-	}
-	e.mu.Lock()
-	e.mark = mark // of before: what changed meanwhile is seen next time
-	e.mu.Unlock()
-	return nil
-}
-
-// know waits until the catalog was looked at, if name isn't known: it may have been registered
-// just now.
-func (e *Engine) know(ctx context.Context, name string) {
-	e.mu.Lock()
-	_, broken := e.broken[name]
-	known := e.queries[name] != nil || broken || time.Since(e.looked) < lookLeast
-	done := e.lookDone
-	e.mu.Unlock()
-	if known {
-		return
-	}
-	signal(e.looks)
-	ctx, cancel := context.WithTimeout(ctx, lookEvery)
-	defer cancel()
-	select {
-	case <-done:
-	case <-ctx.Done():
-	}
-}
-
-// isConnection says whether err is not the query's fault.
-func isConnection(err error) bool {
-	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || !isPg(err)
 }

@@ -7,11 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/pgbell/pgbell/journal"
 	"github.com/pgbell/pgbell/sse"
@@ -277,7 +274,7 @@ func (e *Engine) fail(en *entry, err error, now time.Time) {
 	if isArgument(err) {
 		en.err = &sse.ArgumentError{Err: errors.New("the database takes these arguments for none of their types")}
 	}
-	en.dirty = true
+	en.dirty, en.forced = true, en.forced || en.seeks
 	en.rest = now.Add(min(retryMost, retryLeast<<min(en.failures, 10)))
 	en.failures++
 	if !en.failed && (isPg(err) || isLimit(err) || en.failures >= retryQuiet) {
@@ -291,28 +288,4 @@ func (e *Engine) count(f func(*Stats)) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	f(&e.stats)
-}
-
-// limitError says that a result is larger than may be.
-type limitError string
-
-func (e limitError) Error() string { return string(e) }
-
-func isLimit(err error) bool {
-	l := limitError("")
-	return errors.As(err, &l)
-}
-
-// isArgument says whether a text can't be read as an argument's type.
-func isArgument(err error) bool {
-	pgErr := (*pgconn.PgError)(nil)
-	return errors.As(err, &pgErr) && slices.Contains([]string{
-		"22P02", "22003", "22007", "22008", "22021", "22001", // invalid_text_representation and the like
-	}, pgErr.Code)
-}
-
-// isPg says whether err is Postgres' answer to a statement.
-func isPg(err error) bool {
-	pgErr := (*pgconn.PgError)(nil)
-	return errors.As(err, &pgErr) && !strings.HasPrefix(pgErr.Code, "57P") // admin_shutdown and the like
 }

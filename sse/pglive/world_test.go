@@ -343,7 +343,9 @@ func (st *stream) read() {
 				st.mu.Unlock()
 			}
 			if f.name != "" {
-				_ = json.Unmarshal([]byte(f.data), &f)
+				if err := json.Unmarshal([]byte(f.data), &f); err != nil {
+					f.Reason = err.Error()
+				}
 				st.frames <- f
 			}
 			f = frame{}
