@@ -192,7 +192,9 @@ func (s *stream) round(b *frames) (w written, err error) {
 		}
 	}
 	if len(s.lives) > 0 { // asked here, for the sake of the stack: see fill
-		s.roundLives(b, &w, drained, position, has)
+		if err := s.roundLives(b, &w, drained, position, has); err != nil {
+			return w, err
+		}
 	} else if s.burst.empty() {
 		if drained {
 			s.moveTo(position)

@@ -114,12 +114,13 @@ type LiveState struct {
 	Since journal.Cursor
 
 	Seen journal.Cursor // what the last run saw
+
+	Rows *LiveRows // of Version, unless that has a Reset; nil while Version is 0
 }
 
 // LiveResult is a result.
 type LiveResult struct {
-	Rows   []byte // a JSON array of objects
-	ETag   string // the same for the same Rows; without quotes
+	Rows   *LiveRows
 	Cursor string // at which the query has this result
 }
 

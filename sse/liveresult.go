@@ -45,7 +45,7 @@ func (h *Handler) live(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, r, h.noResult(err))
 		return
 	}
-	tag := `"` + result.ETag + `"`
+	tag := `"` + result.Rows.ETag() + `"`
 	w.Header().Set("ETag", "W/"+tag)
 	w.Header().Set("Cache-Control", "private, no-cache")
 	w.Header().Set("Pgbell-Cursor", result.Cursor)
@@ -57,7 +57,7 @@ func (h *Handler) live(w http.ResponseWriter, r *http.Request) {
 		Live   string          `json:"live"`
 		Cursor string          `json:"cursor"`
 		Rows   json.RawMessage `json:"rows"`
-	}{q.String(), result.Cursor, result.Rows})
+	}{q.String(), result.Cursor, result.Rows.JSON()})
 	if err != nil {
 		h.refuse(w, r, h.noResult(fmt.Errorf("the result is no JSON: %w", err)))
 		return
@@ -101,6 +101,28 @@ func (h *Handler) noResult(err error) *problem {
 	}
 	h.log.Warn("a live query has no result", "err", err)
 	return noLiveResult.problem("The live query has no result at the moment: the server's log says why.")
+}
+
+// rowsIn says which rows the frames of live queries have.
+type rowsIn int
+
+const (
+	noRows    rowsIn = iota // none: the client fetches them
+	allRows                 // those of the result
+	deltaRows               // what is another, where the client is known to have the others
+)
+
+// readRows reads which rows are asked for.
+func readRows(query url.Values) (rowsIn, *problem) {
+	switch values := query["rows"]; {
+	case len(values) == 0:
+		return noRows, nil
+	case len(values) == 1 && values[0] == "all":
+		return allRows, nil
+	case len(values) == 1 && values[0] == "delta":
+		return deltaRows, nil
+	}
+	return noRows, badRequest.problem("rows is all or delta, as in rows=all.")
 }
 
 // readLives reads the live queries asked for.

@@ -17,6 +17,7 @@ type liveQuery struct {
 	watch LiveWatch
 	came  journal.Cursor // of a client that was away: what it has
 	told  uint64         // version that the client has, or is told of; 0: that is to be found out
+	rows  *LiveRows      // that the client has, as far as its frames have rows; nil if that isn't known
 	owed  string         // reason of a reset that is due
 	again bool           // the watch is to be made anew, since the user's groups are others
 }
@@ -31,7 +32,11 @@ func (s *stream) watchLives(ctx context.Context, groups []string) *problem {
 			s.closeLives()
 			return s.h.noResult(err)
 		}
-		s.lives = append(s.lives, &liveQuery{asked: q, watch: w, came: s.req.since})
+		l := &liveQuery{asked: q, watch: w, came: s.req.since}
+		if slices.ContainsFunc(s.req.whole, func(whole LiveQuery) bool { return whole.String() == q.String() }) {
+			l.came = journal.Cursor{}
+		}
+		s.lives = append(s.lives, l)
 	}
 	return nil
 }
@@ -50,12 +55,43 @@ func (s *stream) hasResults() bool {
 	})
 }
 
-// beginLives says what a client knows before the ready frame: after that it fetches what it
-// has not. One that was away may have another result.
-func (s *stream) beginLives(away bool) {
+// beginLives says what a new client knows before the ready frame: after that it fetches what
+// it has not. Where frames have rows, it adds those.
+func (s *stream) beginLives(b *frames) error {
+	if len(s.lives) > 0 && s.req.rows != noRows {
+		return s.beginRows(b)
+	}
 	for _, l := range s.lives {
-		if state := l.watch.State(); !away && state.Reset == "" {
+		if state := l.watch.State(); state.Reset == "" {
 			l.told = state.Version
+		}
+	}
+	return nil
+}
+
+// beginRows writes what the results are, under no id, and has lastID cover nothing that may
+// have changed them since: who comes back with it has these rows.
+func (s *stream) beginRows(b *frames) error {
+	position := s.lastID
+	for s.lastID = ""; ; {
+		if err := s.permitted(); err != nil {
+			return err
+		}
+		if err := s.renewLives(); err != nil {
+			return err
+		}
+		for _, l := range s.lives {
+			l.told = 0
+		}
+		due := s.lookAtLives()
+		for _, f := range due {
+			f.tell()
+		}
+		if s.lastID = s.vouched(position); s.lastID != "" {
+			return s.addLives(b, due, "", "")
+		}
+		if err := s.hold(s.h.cfg.Heartbeat); err != nil {
+			return err
 		}
 	}
 }
@@ -102,39 +138,20 @@ func (s *stream) regroupLives() {
 
 // liveFrame is one that is due.
 type liveFrame struct {
-	of    *liveQuery
-	reset string // its reason; empty for a change
+	of      *liveQuery
+	version uint64
+	reset   string    // its reason; empty for a change
+	rows    *LiveRows // to tell; nil if the client is to fetch them
+	has     *LiveRows // rows that the client has, if that is known
 }
 
-// dueLives returns the frames that are due for what live queries have become, in the order of
-// the request, and notes that they are told. With spread and coalesce they wait as events do.
+// tell notes that the client is told.
+func (f liveFrame) tell() { f.of.told, f.of.owed, f.of.rows = f.version, "", f.rows }
+
+// dueLives is lookAtLives, and notes that all is told. With spread and coalesce the frames wait
+// as events do.
 func (s *stream) dueLives() []liveFrame {
-	if len(s.lives) == 0 || s.stale() {
-		return nil
-	}
-	position, _ := journal.ParseCursor(s.h.bus.Position()) // before the look at what is pending; of what is none, a cursor that sees nothing
-	var due []liveFrame
-	var versions []uint64
-	for _, l := range s.lives {
-		state := l.watch.State()
-		reset := state.Reset
-		switch {
-		case l.again || state.Ended:
-			continue
-		case l.owed != "":
-			reset = l.owed
-		case state.Version == l.told || state.Version == 0:
-			continue
-		case l.told > 0:
-		case reset == "" && l.has(state, position):
-			l.told = state.Version
-			continue
-		case reset == "":
-			reset = "what the query gave since can't be told"
-		}
-		due = append(due, liveFrame{l, reset})
-		versions = append(versions, max(state.Version, 1))
-	}
+	due := s.lookAtLives()
 	if s.burst != nil && len(due) > 0 && !s.stopping {
 		if s.burst.livesDue.IsZero() {
 			s.burst.livesDue = time.Now().Add(s.burst.window + mathrand.N(s.burst.spread+1))
@@ -144,8 +161,50 @@ func (s *stream) dueLives() []liveFrame {
 		}
 		s.burst.livesDue = time.Time{}
 	}
-	for i, f := range due {
-		f.of.told, f.of.owed = versions[i], ""
+	for _, f := range due {
+		f.tell()
+	}
+	return due
+}
+
+// lookAtLives returns the frames that are due for what live queries have become, in the order
+// of the request.
+func (s *stream) lookAtLives() []liveFrame {
+	if len(s.lives) == 0 || s.stale() {
+		return nil
+	}
+	position, _ := journal.ParseCursor(s.h.bus.Position()) // before the look at what is pending; of what is none, a cursor that sees nothing
+	var due []liveFrame
+	for _, l := range s.lives {
+		state := l.watch.State()
+		reset := state.Reset
+		var has *LiveRows
+		switch {
+		case l.again || state.Ended:
+			continue
+		case l.owed != "":
+			reset = l.owed
+		case state.Version == l.told || state.Version == 0:
+			continue
+		case l.told > 0:
+			has = l.rows
+		case reset == "" && l.has(state, position):
+			l.told, l.rows = state.Version, state.Rows
+			continue
+		case reset == "":
+			reset = "what the query gave since can't be told"
+		}
+		f := liveFrame{of: l, version: max(state.Version, 1), reset: reset}
+		if s.req.rows != noRows && state.Reset == "" {
+			if state.Version == 0 { // they are yet to come
+				continue
+			}
+			f.reset, f.rows = "", state.Rows
+			if s.req.rows == deltaRows {
+				f.has = has
+			}
+		}
+		due = append(due, f)
 	}
 	return due
 }
@@ -161,30 +220,61 @@ func (l *liveQuery) has(state LiveState, position journal.Cursor) bool {
 }
 
 // roundLives adds to b what round does after the events, and the frames of live queries.
-func (s *stream) roundLives(b *frames, w *written, drained bool, position, has string) {
+func (s *stream) roundLives(b *frames, w *written, drained bool, position, has string) error {
 	due := s.dueLives()
 	w.events = w.events || len(due) > 0
 	if !s.burst.empty() {
-		s.addLives(b, due, has, has)
-		return
+		return s.addLives(b, due, has, has)
 	}
 	if drained {
 		s.moveTo(position)
 	}
-	if s.addLives(b, due, has, s.lastID); len(due) == 0 && s.lastID != has {
+	if len(due) == 0 && s.lastID != has {
 		b.id(s.lastID)
 	}
+	return s.addLives(b, due, has, s.lastID)
 }
 
 // addLives adds frames under the id that the client has, but for the last, which gets id: a
 // client that is cut amid them is told of all of them again.
-func (s *stream) addLives(b *frames, due []liveFrame, has, id string) {
+func (s *stream) addLives(b *frames, due []liveFrame, has, id string) error {
 	for i, f := range due {
 		if i == len(due)-1 {
 			has = id
 		}
-		b.live(has, f.of.asked, f.reset)
+		if f.rows == nil {
+			b.live(has, f.of.asked, f.reset)
+			continue
+		}
+		data, err := f.rows.since(f.has)
+		if err != nil {
+			return fmt.Errorf("rows of %s: %w", f.of.asked, err)
+		}
+		b.liveRows(has, f.of.asked)
+		if len(data) < maxBatch {
+			b.buf.Write(data)
+		} else { // not copied, however slow the client
+			if err := s.write(b); err != nil {
+				return err
+			}
+			b.alone = data
+		}
+		if b.full() {
+			if err := s.write(b); err != nil {
+				return err
+			}
+		}
 	}
+	return nil
+}
+
+// liveRows begins a frame that says which rows q has: the end of its data is to follow.
+func (b *frames) liveRows(id string, q LiveQuery) {
+	b.join()
+	b.field("event", q.liveScope())
+	b.field("id", id)
+	b.buf.WriteString(`data: {"live":"` + q.String() + `",`)
+	b.events++
 }
 
 // live says that the result of q is another, or why to fetch it anew.

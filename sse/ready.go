@@ -44,9 +44,11 @@ func (s *stream) begin() error {
 	b := takeFrames()
 	defer b.free()
 	first := s.req.since.IsZero()
-	s.beginLives(!first)
 	if first {
 		if err := s.startHere(b); err != nil {
+			return err
+		}
+		if err := s.beginLives(b); err != nil {
 			return err
 		}
 	} else {

@@ -20,6 +20,8 @@ type request struct {
 	network netip.Addr     // its Asker's
 	scopes  []string       // canonical, none twice
 	lives   []LiveQuery    // none twice
+	rows    rowsIn         // in their frames
+	whole   []LiveQuery    // whose result the client hasn't, whatever since says
 	since   journal.Cursor // zero: from now on
 	origins []string       // whose changes to leave out
 
@@ -86,6 +88,12 @@ func (h *Handler) readRequest(r *http.Request, maxScopes int) (request, *problem
 	var req request
 	var p *problem
 	if req.lives, p = h.readLives(query["live"]); p != nil {
+		return request{}, p
+	}
+	if req.whole, p = h.readLives(query["whole"]); p != nil {
+		return request{}, p
+	}
+	if req.rows, p = readRows(query); p != nil {
 		return request{}, p
 	}
 	if len(query["scope"]) > 0 || len(req.lives) == 0 {

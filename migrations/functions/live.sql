@@ -3,8 +3,11 @@
 -- Has servers keep the results of a function fresh: of one that is STABLE, and whose arguments all have
 -- names. Of these user_id (text) and groups (text[]) are filled in by the server with who asks; the others
 -- come from the client. It is known by its name, and by its schema too if that is not public. Where the
--- result depends on the time, every says how often to run it. Doing it again replaces what was said before.
-create or replace function pgbell.live(function regproc, every interval default null) returns void
+-- result depends on the time, every says how often to run it. The columns key tell a row of the result from
+-- the others, so that a changed row can be told as that; without them it is another row. Doing it again
+-- replaces what was said before.
+create or replace function pgbell.live(function regproc, every interval default null, key text[] default null)
+    returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
@@ -18,9 +21,15 @@ begin
             hint = 'A live query is a STABLE function that returns rows, with a name for each argument.';
     elsif every < interval '1 second' or every > interval '1 day' then
         raise exception 'every is a time from a second to a day' using errcode = 'invalid_parameter_value';
+    elsif exists (select from unnest(key) k where k is null
+            or k not in (select c.name from pgbell.live_columns(function) c)) then
+        raise exception 'key is to name columns of the result: %',
+            (select string_agg(c.name, ', ' order by c.place) from pgbell.live_columns(function) c)
+            using errcode = 'invalid_parameter_value';
     end if;
-    insert into pgbell.live_query (name, function, every) values (pgbell.live_name(function), f, live.every)
-    on conflict (name) do update set function = excluded.function, every = excluded.every,
+    insert into pgbell.live_query (name, function, every, key)
+    values (pgbell.live_name(function), f, live.every, nullif(live.key, '{}'))
+    on conflict (name) do update set function = excluded.function, every = excluded.every, key = excluded.key,
         depends = null, scopes = null, problem = null;
 end $$;
 
@@ -54,6 +63,7 @@ as $$
         when p.provolatile = 'v' then x.f || ' is VOLATILE: it may do more than read'
         when p.prorettype in ('void'::regtype, 'trigger'::regtype, 'event_trigger'::regtype)
             then x.f || ' returns no rows'
+        when not exists (select from pgbell.live_columns(p.oid)) then x.f || ' returns rows without saying of which columns'
         when p.provariadic <> 0 then x.f || ' takes any number of arguments'
         when cardinality(a.names) < p.pronargs or '' = any (a.names[:p.pronargs])
             or exists (select from unnest(p.proargmodes) m (m) where m in ('o', 'b'))
@@ -87,6 +97,29 @@ as $$
     where p.oid = to_regprocedure(live_function.function)
 $$;
 
+-- The columns of a function's result, none for a record whose columns are said where it is called.
+create or replace function pgbell.live_columns(function oid, out place bigint, out name text, out type oid)
+    returns setof record
+language sql stable rows 10
+set search_path = pg_catalog, pg_temp
+as $$
+    select row_number() over (order by c.place), c.name, c.type
+    from pg_proc p join pg_type t on t.oid = p.prorettype,
+        lateral (
+            select a.place, p.proargnames[a.place], a.type
+            from unnest(p.proallargtypes, p.proargmodes) with ordinality a (type, mode, place)
+            where a.mode = 't'
+            union all
+            select a.attnum, a.attname, a.atttypid
+            from pg_attribute a where t.typrelid <> 0 and a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
+            union all
+            select 1, p.proname, p.prorettype
+            where t.typrelid = 0 and t.oid <> 'record'::regtype
+                and coalesce('t' <> all (p.proargmodes), true)
+        ) c (place, name, type)
+    where p.oid = function
+$$;
+
 -- Notes what a server found.
 create or replace function pgbell.found_live(name text, depends text[], scopes text[], problem text) returns void
 language sql security definer
@@ -111,7 +144,7 @@ as $$
             union all select 3, d.objoid, d.xmin from pg_description d
             where d.classoid = 'pg_proc'::regclass and d.objoid >= 16384
         ) x), (
-        select string_agg(concat_ws('/', q.name, q.function, q.every), ',' order by q.name) from pgbell.live_query q)))
+        select string_agg(concat_ws('/', q.name, q.function, q.every, q.key), ',' order by q.name) from pgbell.live_query q)))
     from pgbell.catalog_mark() m
 $$;
 
@@ -120,6 +153,6 @@ select q.function, q.depends, q.scopes, case
         when to_regprocedure(q.function) is null then 'the function is gone'
         when q.problem is not null then q.problem
         when q.depends is null then 'no server has looked at it yet: it takes pgbell serve --live-role'
-        else 'ok' end as state, q.name, q.every
+        else 'ok' end as state, q.name, q.every, q.key
 from pgbell.live_query q
 order by q.name;

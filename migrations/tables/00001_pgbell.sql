@@ -149,6 +149,7 @@ create table pgbell.live_query (
     name     text primary key,   -- as streams ask for it
     function text not null,      -- with its schema and the types of its arguments, as in public.board(integer)
     every    interval,           -- run it that often though no table changes; null: not
+    key      text[],             -- columns of the result that tell a row from the others; null: all do
     depends  text[],             -- tables; null: no server has looked yet
     scopes   text[],             -- that tell of all that can change a result
     problem  text                -- why it is not kept fresh; null: it is

@@ -98,13 +98,14 @@ type function struct {
 	every           *time.Duration
 	schema, fn      string
 	args, types     []string
+	key             []string
 	unfit           string
 }
 
 // load reads what is registered, says what becomes of it, and has all entries run again.
 func (e *Engine) load(ctx context.Context) error {
 	rows, err := e.look.Query(ctx, `
-		select l.name, l.function, l.every, coalesce(f.schema, ''), coalesce(f.name, ''), f.argument_names, f.argument_types,
+		select l.name, l.function, l.every, coalesce(f.schema, ''), coalesce(f.name, ''), f.argument_names, f.argument_types, l.key,
 			coalesce(f.unfit, case when f.name is null then 'the function is gone' else '' end)
 		from pgbell.lives l left join pgbell.live_function(l.function) f on true
 		order by l.name`)
@@ -112,7 +113,7 @@ func (e *Engine) load(ctx context.Context) error {
 		return err
 	}
 	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (f function, err error) {
-		err = row.Scan(&f.name, &f.signature, &f.every, &f.schema, &f.fn, &f.args, &f.types, &f.unfit)
+		err = row.Scan(&f.name, &f.signature, &f.every, &f.schema, &f.fn, &f.args, &f.types, &f.key, &f.unfit)
 		return f, err
 	})
 	if err != nil {

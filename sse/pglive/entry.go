@@ -47,8 +47,7 @@ type entry struct {
 
 // result is what a run gave.
 type result struct {
-	rows   []byte
-	digest string
+	rows   *sse.LiveRows  // nil before the first
 	cursor string         // for clients
 	seen   journal.Cursor // exactly what the run saw
 }
@@ -108,7 +107,7 @@ func (e *Engine) Result(ctx context.Context, id sse.Identity, asked sse.LiveQuer
 		en.asking--
 		e.unwanted(en)
 	}()
-	if en.query != nil && en.err == nil && en.result.digest != "" && !en.dirty && !en.running && !fresh {
+	if en.query != nil && en.err == nil && en.result.rows != nil && !en.dirty && !en.running && !fresh {
 		return en.result.at(position), nil
 	}
 	if en.err != nil && en.rest.After(time.Now()) {
@@ -151,7 +150,7 @@ func (r result) at(position string) sse.LiveResult {
 	if later, err := journal.ParseCursor(position); err == nil && later.Includes(r.seen) {
 		cursor = position
 	}
-	return sse.LiveResult{Rows: r.rows, ETag: r.digest, Cursor: cursor}
+	return sse.LiveResult{Rows: r.rows, Cursor: cursor}
 }
 
 // enter returns the entry for what is asked, a new one if need be. The caller holds mu.

@@ -19,7 +19,8 @@ type query struct {
 	name  string
 	every time.Duration // 0: only when something happens
 	deps  triggers.Dependencies
-	names names // of the arguments, in the function's order
+	names names    // of the arguments, in the function's order
+	key   []string // columns of the result that tell a row from the others; none: all do
 	sql   string
 }
 
@@ -104,7 +105,7 @@ func (e *Engine) understand(ctx context.Context, f function) (*query, string, er
 		}
 		return nil, err.Error(), nil
 	}
-	q := &query{name: f.name, deps: d, names: f.args}
+	q := &query{name: f.name, deps: d, names: f.args, key: f.key}
 	if f.every != nil {
 		q.every = *f.every
 	}

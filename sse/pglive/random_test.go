@@ -2,9 +2,11 @@ package pglive
 
 import (
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -32,15 +34,18 @@ create function named(groups text[]) returns table (id text, name text) stable
 begin atomic select u.id, u.name from users u where u.id = any (groups) order by 1; end;
 create function longest() returns text stable
 begin atomic select title from tasks order by length(title) desc, title limit 1; end;
-select pgbell.live('mine'), pgbell.live('of_teams'), pgbell.live('named'), pgbell.live('longest');`
+select pgbell.live('board', key => '{id}'), pgbell.live('mine', key => '{project_id}'), pgbell.live('of_teams'), pgbell.live('named'), pgbell.live('longest');`
 
 // viewer is a page that shows the result of a live query.
 type viewer struct {
 	user, query string
 	call        string // the same in SQL
+	frames      string // which rows they have: "", "all", "delta"
 
 	mu      sync.Mutex
 	shown   string
+	key     []string
+	rows    []json.RawMessage
 	fetched int            // times
 	ops     map[string]int // of frames
 
@@ -54,6 +59,9 @@ type viewer struct {
 // watch opens a stream at s, and fetches the result whenever a frame says so, as a page would.
 func (v *viewer) watch(s *server) error {
 	values := live(v.query)
+	if v.frames != "" {
+		values.Set("rows", v.frames)
+	}
 	var header []string
 	if v.id != "" {
 		header = []string{"Last-Event-ID", v.id}
@@ -66,14 +74,15 @@ func (v *viewer) watch(s *server) error {
 	go func() {
 		defer close(v.ended)
 		for f := range st.frames {
-			owed := v.id == "" && f.name == "ready"
+			owed := v.frames == "" && v.id == "" && f.name == "ready"
 			if strings.HasPrefix(f.name, "live:") {
-				owed = true
+				owed = v.frames == ""
 				v.mu.Lock()
 				v.ops[f.Op]++
 				if f.Reason == "the query has no result at the moment" { // the end of that is told, too
 					v.failures++
 				}
+				v.take(f)
 				v.mu.Unlock()
 			}
 			for owed {
@@ -95,6 +104,55 @@ func (v *viewer) watch(s *server) error {
 		}
 	}()
 	return nil
+}
+
+// take shows the rows of a frame, which are all, or what is another.
+func (v *viewer) take(f frame) {
+	switch f.Op {
+	case "rows":
+		v.key, v.rows = f.Key, f.Rows
+	case "delta":
+		has := func(keys []json.RawMessage, row json.RawMessage) bool {
+			return slices.ContainsFunc(keys, func(k json.RawMessage) bool { return string(k) == v.keyOf(row) })
+		}
+		v.rows = slices.DeleteFunc(slices.Clone(v.rows), func(row json.RawMessage) bool { return has(f.Gone, row) })
+		for _, row := range f.Set {
+			same := func(other json.RawMessage) bool { return v.keyOf(other) == v.keyOf(row) }
+			if i := slices.IndexFunc(v.rows, same); i >= 0 {
+				v.rows[i] = row
+			} else {
+				v.rows = append(v.rows, row)
+			}
+		}
+		if f.Order != nil {
+			place := func(row json.RawMessage) int {
+				return slices.IndexFunc(f.Order, func(k json.RawMessage) bool { return string(k) == v.keyOf(row) })
+			}
+			slices.SortFunc(v.rows, func(a, b json.RawMessage) int { return place(a) - place(b) })
+		}
+	default:
+		return
+	}
+	v.shown = "["
+	for i, row := range v.rows {
+		if i > 0 {
+			v.shown += ","
+		}
+		v.shown += string(row)
+	}
+	v.shown += "]"
+}
+
+// keyOf is for a key of one column, or none.
+func (v *viewer) keyOf(row json.RawMessage) string {
+	if len(v.key) == 0 {
+		return string(row)
+	}
+	var columns map[string]json.RawMessage
+	if err := json.Unmarshal(row, &columns); err != nil {
+		panic(err)
+	}
+	return string(columns[v.key[0]])
 }
 
 // leave ends the stream, once all that came was fetched.
@@ -130,7 +188,9 @@ func TestNoViewerIsLeftStale(t *testing.T) {
 			if query == "named" {
 				as += "/x, " + user
 			}
-			viewers = append(viewers, &viewer{user: as, query: query, call: call, ops: map[string]int{}})
+			for _, frames := range []string{"", "all", "delta"} {
+				viewers = append(viewers, &viewer{user: as, query: query, call: call, frames: frames, ops: map[string]int{}})
+			}
 		}
 	}
 	reopen := func(v *viewer) {
@@ -173,8 +233,8 @@ func TestNoViewerIsLeftStale(t *testing.T) {
 			defer v.mu.Unlock()
 			return v.shown == want
 		})
-		if v.mu.Lock(); v.user == "eve" && v.query != "longest" && v.ops["changed"] > v.failures {
-			t.Errorf("eve, who sees nothing in %s, was told of %d changes", v.query, v.ops["changed"])
+		if v.mu.Lock(); v.user == "eve" && v.query != "longest" && v.ops["changed"]+v.ops["delta"] > v.failures {
+			t.Errorf("eve, who sees nothing in %s, was told of %v", v.query, v.ops)
 		}
 		v.mu.Unlock()
 	}

@@ -2,8 +2,6 @@ package pglive
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -216,8 +214,7 @@ func (e *Engine) ask(ctx context.Context, runs []one) ([]outcome, error) {
 		case json == nil:
 			outcomes[i].err = limitError(fmt.Sprintf("the result has more bytes than may be: %d of %d", bytes, e.cfg.MaxBytes))
 		default:
-			sum := sha256.Sum256([]byte(*json))
-			outcomes[i] = outcome{result: result{[]byte(*json), hex.EncodeToString(sum[:12]), cursor, seen}}
+			outcomes[i] = outcome{result: result{sse.NewLiveRows([]byte(*json), q.key), cursor, seen}}
 		}
 	}
 	return outcomes, rows.Err()
@@ -247,17 +244,22 @@ func (e *Engine) finish(en *entry, o outcome, upTo string, took time.Duration) {
 		return
 	}
 	en.rest = now.Add(min(e.cfg.Staleness, restFactor*took))
-	before, failed := en.result.digest, en.failed
+	before, failed := en.result.rows, en.failed
+	same := before != nil && before.ETag() == o.result.rows.ETag()
+	if same {
+		o.result.rows = before // whose encodings are there
+	}
 	en.failures, en.failed, en.err, en.result = 0, false, nil, o.result
+	en.state.Rows = o.result.rows
 	switch {
-	case before == "" && !failed:
+	case before == nil && !failed:
 		en.state.Version, en.state.Since = 1, o.result.seen
 		en.wakeAll()
-	case failed || en.seeks && before != o.result.digest:
+	case failed || en.seeks && !same:
 		// No event told of it: that somebody is past it proves nothing.
 		e.stats.Changed++
 		e.announce(en, "", journal.Cursor{})
-	case before != o.result.digest:
+	case !same:
 		e.stats.Changed++
 		e.announce(en, "", o.result.seen)
 	}

@@ -282,6 +282,9 @@ type frame struct {
 	name, id, data string
 	Op, Reason     string
 	Data           json.RawMessage
+
+	Key                    []string
+	Rows, Set, Gone, Order []json.RawMessage
 }
 
 // open opens a stream of live queries and of the scope sync.
