@@ -13,6 +13,9 @@
 // overtakes the other. What came meanwhile comes then, as one event. If it was rejected, fn is called
 // again with a reset, after a while or with the next event.
 //
+// live(name, args, fn) calls fn with the rows of a live query, at first and whenever they are others. Below
+// it is a scope like others, whose name no other can have (liveScope), and whose events carry all rows.
+//
 // Who owns what.
 //
 //   Stream      one at a time reads the server. It owns the cursor, `last`: all that it covers
@@ -22,7 +25,9 @@
 //                   connecting -> open -> waiting -> connecting ... -> closed
 //   Connection  has the listeners of one tab. A listener that may have missed something is
 //               *owed* a reset, and gets it once a stream carries its scope: from then on all
-//               comes, so that what it fetches then can't grow old unnoticed.
+//               comes, so that what it fetches then can't grow old unnoticed. One of a live query
+//               is owed the rows: the leader says them to all when a tab asks, as 'need'.
+//               Of each live query it has the rows, that a frame may say the difference to.
 //   Listener    has one fn, and what fn is yet to be called with, as one event.
 //   Leader      the one Connection of all tabs with the same name that holds the lock `name`.
 //               It runs a Stream for the scopes of all, and says what it hears on a
@@ -57,6 +62,7 @@ export const timing = {
 }
 
 const maxScopes = 100 // of a stream: the server's default
+const maxLives = 20 // the same of live queries
 const maxQuery = 7500 // characters of an address that every proxy takes
 const reserved = ['open', 'error', 'message', 'ready', 'close']
 
@@ -75,6 +81,24 @@ export function canonical(scope) {
   }
   return text
 }
+
+// liveScope is what stands for a live query among scopes: no scope has a space. Behind it is the query as
+// the server writes it, the arguments by name.
+function liveScope(name, args) {
+  const escape = (text) => encodeURIComponent(text).replace(/[!'()*]/g, (c) => '%' + c.charCodeAt(0).toString(16).toUpperCase())
+  const points = (text) => Array.from(text, (c) => c.codePointAt(0).toString(16).padStart(6, '0')).join('')
+  const all = Object.entries(args).sort(([a], [b]) => (points(a) < points(b) ? -1 : 1)).map(([key, value]) => {
+    if (!['string', 'number', 'bigint', 'boolean'].includes(typeof value)) throw new TypeError(`pgbell: argument ${key} of ${name} is no text, number or boolean`)
+    return `${escape(key)}=${escape(String(value))}`
+  })
+  const query = escape(name) + (all.length > 0 ? '?' : '') + all.join('&')
+  if (!name || query.length > 1024) throw new TypeError('pgbell: a live query has a name, and at most 1024 bytes')
+  return live + query
+}
+
+const live = 'live '
+const failed = 'the listener failed'
+const isLive = (scope) => scope.startsWith(live)
 
 /** Parser reads an event stream (WHATWG HTML, 9.2.6), in whatever pieces it comes. */
 export class Parser {
@@ -123,6 +147,7 @@ export class Parser {
 /** Stream keeps one stream open and comes back to it until it is stopped or refused. */
 class Stream {
   asked = new Set() // scopes of the present try
+  #results = new Map() // of live queries, what `last` covers: {event, key} with the event that tells it
   open = false
   #host // the Connection's side: see #hosting
   #options
@@ -180,6 +205,24 @@ class Stream {
     if (this.#wake === null && Date.now() - this.heard >= timing.silence) this.#abort?.abort('silent')
   }
 
+  /** result is the event that tells a live query's rows, or that there are none; undefined if it is yet to come. */
+  result(scope) {
+    return this.#results.get(scope)?.event
+  }
+
+  // Notes what a frame says of a live query, and returns the event that says it without the one before.
+  #tell(scope, {op, reason, key, rows, ...delta}) {
+    if (op === 'delta') {
+      const before = this.#results.get(scope)
+      this.#results.delete(scope) // if the rest fails, all rows are asked for
+      key = before.key
+      rows = apply(before.event.rows, key, delta)
+    }
+    const event = {scope, op: rows ? 'rows' : 'reset', reason, rows, mark: Math.random()}
+    this.#results.set(scope, {event, key})
+    return event
+  }
+
   // Returns after how long to come back.
   async #try() {
     const {signal} = (this.#abort = new AbortController())
@@ -187,6 +230,7 @@ class Stream {
     if (signal.aborted) return 0
     const scopes = this.#host.scopes() // and at once `asked`, so that no scope falls in between
     this.asked = new Set(scopes)
+    for (const scope of this.#results.keys()) if (!this.asked.has(scope)) this.#results.delete(scope)
     if (this.#stopped) return 0
     if (scopes.length === 0) {
       this.last = null // nobody relies on it, and it grows old
@@ -217,7 +261,14 @@ class Stream {
     for (const [name, value] of Object.entries({since, origin, coalesce, spread})) {
       if (value) url.searchParams.set(name, typeof value === 'number' ? value + 'ms' : value)
     }
-    for (const scope of scopes) url.searchParams.append('scope', scope)
+    for (const scope of scopes) {
+      if (!isLive(scope)) url.searchParams.append('scope', scope)
+      else {
+        url.searchParams.set('rows', 'delta')
+        url.searchParams.append('live', scope.slice(live.length))
+        if (since && this.result(scope)?.op !== 'rows') url.searchParams.append('whole', scope.slice(live.length))
+      }
+    }
     const response = await fetch(url, {headers, signal, cache: 'no-store', credentials: credentials ?? 'same-origin'})
     if (response.status !== 200) return await this.#refusal(response, since, signal)
     if (!/^text\/event-stream\b/i.test(response.headers.get('Content-Type') ?? '')) {
@@ -234,8 +285,9 @@ class Stream {
         began = Date.now()
         this.open = true
         this.#again = false
-        this.#host.ready(data?.scopes ?? scopes, since ? '' : 'there was no cursor to resume from')
+        this.#host.ready(data?.scopes ? [...data.scopes, ...(data.live ?? []).map((query) => live + query)] : scopes, since ? '' : 'there was no cursor to resume from')
       } else if (frame.type === 'close') closed = String(data?.reason)
+      else if (data?.live && frame.type === 'live:' + data.live) this.#host.event(this.#tell(live + data.live, data))
       else this.#host.event(data?.scope === frame.type ? data : {scope: frame.type, op: 'reset', reason: 'the event can’t be read'})
     }, (ms) => (this.#retry = Math.min(ms, timing.cap)))
     const reader = response.body.getReader()
@@ -287,11 +339,23 @@ class Stream {
   }
 }
 
+// apply returns rows as a difference made them: without those of the keys in gone, with those of set in the
+// place of others of their key, or at the end; in order, if that says all keys anew.
+function apply(rows, key, {set = [], gone = [], order}) {
+  const columns = key ?? []
+  const keyOf = (row) => JSON.stringify(columns.length === 0 ? row : columns.length === 1 ? row[columns[0]] : columns.map((c) => row[c]))
+  const all = new Map(rows.map((row) => [keyOf(row), row]))
+  for (const k of gone) all.delete(JSON.stringify(k))
+  for (const row of set) all.set(keyOf(row), row)
+  return order ? order.map((k) => all.get(JSON.stringify(k))) : [...all.values()]
+}
+
 /** Listener calls fn with what it is told: at once, or when the promise of the call before is settled. */
 export class Listener {
   owed // why a reset is due, or null
   #scope
   #fn
+  #mark // of the last event of a live query, which may be said again
   #due = null // the event that stands for all that fn is yet to be called with
   #busy = false // a promise of fn is not settled
   #failures = 0 // in a row
@@ -305,7 +369,8 @@ export class Listener {
   }
 
   tell(event) {
-    if (this.#ended) return
+    if (this.#ended || (event.mark && event.mark === this.#mark)) return
+    this.#mark = event.mark
     this.#due = this.#due === null ? event : merge(this.#due, event)
     if (!this.#busy) this.#call()
   }
@@ -334,8 +399,8 @@ export class Listener {
     this.#busy = false
     this.#failures = failures
     const more = this.#due !== null
-    // A reset also for what came meanwhile: that alone would not make up for what failed.
-    if (failures > 0) this.#due = {scope: this.#scope, op: 'reset', reason: 'the listener failed'}
+    // A reset also for what came meanwhile: that alone would not make up for what failed, but for all rows.
+    if (failures > 0 && !(more && isLive(this.#scope))) this.#due = {scope: this.#scope, op: 'reset', reason: failed}
     if (more) this.#call()
     else if (failures > 0) this.#timer = setTimeout(() => this.#call(), backOff(timing.again, failures - 1))
   }
@@ -401,8 +466,12 @@ class Connection {
   on(scope, fn) {
     if (typeof fn !== 'function') throw new TypeError('pgbell: on takes a scope and a function')
     scope = canonical(scope)
+    return this.#listen(scope, fn, this.#fresh && this.#named.has(scope) ? null : 'joined')
+  }
+
+  #listen(scope, fn, owed) {
     this.#fits(new Set([...this.#own(), scope]))
-    const listener = new Listener(scope, fn, this.#fresh && this.#named.has(scope) ? null : 'joined')
+    const listener = new Listener(scope, fn, owed)
     if (!this.#listeners.has(scope)) this.#listeners.set(scope, new Set())
     this.#listeners.get(scope).add(listener)
     this.#sync()
@@ -413,6 +482,20 @@ class Connection {
       this.#listeners.delete(scope)
       this.#sync()
     }
+  }
+
+  /** live calls fn with the rows of a live query, and again when they are others; onreset with why they can't be told. */
+  live(name, args, fn, onreset = (reason) => report(new Error(`pgbell: ${name} is not live: ${reason}`))) {
+    if (typeof fn !== 'function') throw new TypeError('pgbell: live takes a name, arguments and a function')
+    let rows = null
+    return this.#listen(liveScope(name, args ?? {}), (event) => {
+      if (event.op === 'rows') rows = event.rows
+      else if (event.reason !== failed) {
+        rows = null
+        return onreset(event.reason)
+      }
+      if (rows !== null) return fn(rows)
+    }, 'joined')
   }
 
   /** close ends the connection of this tab, not that of others. */
@@ -427,7 +510,7 @@ class Connection {
   }
 
   #fits(scopes) {
-    if (!fits(scopes)) throw new RangeError(`pgbell: a stream has room for ${maxScopes} scopes, and for ${maxQuery} characters of them: these are ${scopes.size}`)
+    if (!fits(scopes)) throw new RangeError(`pgbell: a stream has room for ${maxScopes} scopes and ${maxLives} live queries, and for ${maxQuery} characters of them: these are ${scopes.size}`)
   }
 
   #missing() {
@@ -450,14 +533,20 @@ class Connection {
     for (const set of this.#listeners.values()) for (const listener of set) listener.owed ??= reason
   }
 
+  // The live queries whose rows this tab is owed.
+  #need() {
+    return [...this.#listeners].filter(([scope, set]) => isLive(scope) && [...set].some((l) => l.owed !== null)).map(([scope]) => scope)
+  }
+
   #flush() {
     for (const [scope, set] of this.#listeners) {
       if (!this.#carried.has(scope)) continue
       for (const listener of [...set]) {
         if (listener.owed === null || !set.has(listener)) continue
-        const reason = listener.owed
+        const event = isLive(scope) ? this.#stream?.result(scope) : {scope, op: 'reset', reason: listener.owed}
+        if (!event) continue // the rows come, from the server or the leader
         listener.owed = null
-        listener.tell({scope, op: 'reset', reason})
+        listener.tell(event)
       }
     }
   }
@@ -465,7 +554,11 @@ class Connection {
   #deliver(event) {
     if (event.op !== 'reset' && event.origin && event.origin === this.#options.origin) return
     const set = this.#listeners.get(event.scope) ?? []
-    for (const listener of [...set]) if (set.has(listener)) listener.tell(event)
+    for (const listener of [...set]) {
+      if (!set.has(listener)) continue
+      if (isLive(event.scope)) listener.owed = null
+      listener.tell(event)
+    }
   }
 
   #set(status, reason = '') {
@@ -680,7 +773,9 @@ class Connection {
     if (m.scopes.length > 0) this.#wants.set(m.tab, m.scopes)
     else this.#wants.delete(m.tab)
     if (this.#stream === null) return
+    const results = (m.need ?? []).map((scope) => this.#stream.result(scope)).filter(Boolean)
     if (m.at.n > this.#at.n || (m.at.n === this.#at.n && m.at.by !== this.#me)) this.#rise(m.at.n)
+    for (const event of results) this.#say('event', {event})
     this.#stream.ask(this.#union())
     this.#tell()
   }
@@ -688,7 +783,7 @@ class Connection {
   // Have the stream carry this tab's scopes.
   #want() {
     if (this.#stream !== null) this.#stream.ask(this.#union())
-    else this.#channel?.postMessage({t: 'want', tab: this.#me, at: this.#at, scopes: this.#own()})
+    else this.#channel?.postMessage({t: 'want', tab: this.#me, at: this.#at, scopes: this.#own(), need: this.#need()})
   }
 
   #union() {
@@ -732,8 +827,13 @@ class Connection {
 
 function fits(scopes) {
   let length = 0
-  for (const scope of scopes) length += encodeURIComponent(scope).length + '&scope='.length
-  return scopes.size <= maxScopes && length <= maxQuery
+  let lives = 0
+  for (const scope of scopes) {
+    const once = encodeURIComponent(scope).length + '&scope='.length
+    if (isLive(scope)) lives++
+    length += isLive(scope) ? 2 * once : once // it may be asked for as a whole
+  }
+  return scopes.size - lives <= maxScopes && lives <= maxLives && length <= maxQuery
 }
 
 // Of an integer that no number can hold its digits come, as a string: JSON.parse would make another one of it.
@@ -753,6 +853,7 @@ function json(text) {
 // merge returns the event that stands for before and for the later event, by the server's rule for
 // coalescing (sse/burst.go): the later one, without what would be untrue of before. A reset outweighs all else.
 function merge(before, event) {
+  if (isLive(event.scope) && event.reason !== failed) return event
   const coalesced = (before.coalesced ?? 1) + (event.coalesced ?? 1)
   if (event.op === 'reset') return {...event, coalesced}
   if (before.op === 'reset') return {...before, coalesced}

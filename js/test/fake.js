@@ -40,13 +40,20 @@ class Stream {
 
   // open answers as pgbell does.
   open(cursor, scopes = this.scopes) {
-    this.response.writeHead(200, {'Content-Type': 'text/event-stream'})
-    this.response.write('retry: 10\n\n')
-    this.frame('ready', {cursor, scopes}, cursor)
+    this.begin()
+    const live = this.query.getAll('live')
+    this.frame('ready', {cursor, scopes, ...(live.length > 0 && {live})}, cursor)
     return this
   }
 
+  begin() {
+    if (this.response.headersSent) return
+    this.response.writeHead(200, {'Content-Type': 'text/event-stream'})
+    this.response.write('retry: 10\n\n')
+  }
+
   frame(type, data, id) {
+    this.begin()
     this.response.write(`event: ${type}\n${id ? `id: ${id}\n` : ''}data: ${JSON.stringify(data)}\n\n`)
   }
 

@@ -23,13 +23,38 @@ function numbers(seed) {
 }
 
 // history answers as pgbell does: what a cursor does not cover is replayed, then all is live. It
-// counts from 1, and the cursor that covers a change is its number.
+// counts from 1, and the cursor that covers a change is its number. The live query 'counts' gives how
+// often each scope was written to, the most frequent first. An id that covers a change covers what it made
+// of that, and names the rows that a difference is from.
 function history(server) {
   const log = []
   const live = new Set()
-  const send = (stream, n) => stream.scopes.includes(log[n - 1]) && stream.change(log[n - 1], `c${n}`, {n})
+  const send = (stream, n) => {
+    const counts = stream.query.get('live') === 'counts'
+    if (stream.scopes.includes(log[n - 1])) stream.change(log[n - 1], counts ? null : `c${n}`, {n})
+    if (counts) tell(stream, n, `c${n}`)
+  }
+  const rowsAt = (n) => scopes.map((id) => ({id, n: log.slice(0, n).filter((s) => s === id).length}))
+    .filter((row) => row.n > 0).sort((a, b) => b.n - a.n || (a.id < b.id ? -1 : 1))
+  const tell = (stream, n, id) => {
+    const rows = rowsAt(n)
+    const frame = (data) => stream.frame('live:counts', {live: 'counts', ...data}, id)
+    if (self.failing) frame({op: 'reset', reason: 'it fails'})
+    else if (stream.has === null) frame({op: 'rows', key: ['id'], rows})
+    else {
+      const before = rowsAt(stream.has)
+      frame({op: 'delta', gone: before.filter((b) => !rows.some((r) => r.id === b.id)).map((b) => b.id),
+        set: rows.filter((r) => !before.some((b) => b.id === r.id && b.n === r.n)), order: rows.map((r) => r.id)})
+    }
+    stream.has = self.failing ? null : n
+  }
   const self = {
-    log, live, refuse: 0,
+    log, live, refuse: 0, failing: false,
+    rows: () => rowsAt(log.length),
+    fail() {
+      self.failing = !self.failing
+      for (const stream of live) if (stream.query.get('live')) tell(stream, log.length, null)
+    },
     write(scope) {
       log.push(scope)
       for (const stream of live) send(stream, log.length)
@@ -42,7 +67,12 @@ function history(server) {
       return
     }
     const since = stream.query.get('since')
+    stream.has = since && stream.query.get('whole') === null ? Number(since.slice(1)) : null
+    const counts = stream.query.get('live') === 'counts'
+    const rows = () => counts && tell(stream, since ? Number(since.slice(1)) : log.length, since)
+    if (since === null) rows()
     stream.open(since ?? `c${log.length}`)
+    if (since !== null && stream.has === null) rows()
     for (let n = Number(since?.slice(1) ?? log.length) + 1; n <= log.length; n++) send(stream, n)
     live.add(stream)
     stream.gone.then(() => live.delete(stream))
@@ -77,7 +107,12 @@ class Tab {
       account.shown = read
     })
     const offHeard = account.off
-    account.off = () => { offHeard(); offFetch() }
+    const offRows = this.bell.live('counts', {}, async (rows) => {
+      await sleep(this.world.random(10))
+      if (this.world.random(4) === 0) throw new Error('no room')
+      account.rows = JSON.stringify(rows)
+    }, () => (account.rows = 'none'))
+    account.off = () => { offHeard(); offFetch(); offRows() }
   }
 
   unlisten() {
@@ -108,7 +143,8 @@ class Tab {
 
   // what a listener neither heard nor was reset after, and what one that fetches doesn't show
   missed() {
-    return this.accounts.flatMap(({scope, heard, reset, shown}) => reset === Infinity ? [`no reset of ${scope}`]
+    return this.accounts.flatMap(({scope, heard, reset, shown, rows}) => reset === Infinity ? [`no reset of ${scope}`]
+      : rows !== JSON.stringify(this.world.history.rows()) ? [`shows ${rows}`]
       : shown <= this.world.history.log.lastIndexOf(scope) ? [`shows ${scope} of ${shown}`]
       : this.world.history.log.map((s, i) => [s, i + 1]).filter(([s, n]) => s === scope && n > reset && !heard.has(n)).map(([, n]) => n))
   }
@@ -147,6 +183,7 @@ for (const seed of process.env.SEEDS ? Array.from({length: Number(process.env.SE
       crash: () => { if (tabs.length > 1) { const tab = any(); leave(tab); tab.crash() } },
       freeze: () => any().freeze(),
       thaw: () => any().thaw?.(),
+      fail: () => world.history.fail(),
       listen: () => any().listen(),
       unlisten: () => any().unlisten(),
       cut: () => [...world.history.live][random(2)]?.cut(),
@@ -164,6 +201,7 @@ for (const seed of process.env.SEEDS ? Array.from({length: Number(process.env.SE
       }
       tabs.forEach((tab) => tab.thaw?.())
       world.history.refuse = 0
+      if (world.history.failing) world.history.fail()
       for (let deadline = Date.now() + 60_000; tabs.some((tab) => tab.missed().length > 0);) {
         assert.ok(Date.now() < deadline, `round ${round}, after ${did.join(' ')}: ${tabs.map((tab) => `${tab.bell.status} misses ${tab.missed()}`).join('; ')}`)
         await sleep(10)
