@@ -42,6 +42,16 @@ export interface Options {
   credentials?: RequestCredentials
 }
 
+/** Arguments of a live query, by name. */
+export type LiveArgs = Record<string, string | number | bigint | boolean>
+
+/**
+ * The live queries of an app, by name, each with its args and its row. `pgbell types` writes them; they are added by
+ *
+ *     declare module 'pgbell' { interface Lives { board: {args: {p: number}; row: {id: number; title: string}} } }
+ */
+export interface Lives {}
+
 export interface Connection {
   readonly status: Status
   /** Why it is waiting or closed. */
@@ -57,6 +67,16 @@ export interface Connection {
    * when the next event comes.
    */
   on(scope: string, fn: (event: Event) => unknown): () => void
+  /**
+   * Calls fn with the rows of a live query: at first, and again when they are others. The result ends that. They are not to
+   * be changed: other listeners get the same. A promise that fn returns is treated as with on; if it was rejected, fn is
+   * called with the latest rows.
+   *
+   * While the rows can't be told, since the query fails, onreset is called with the reason, and fn once they can be again.
+   * Without onreset that is reported as an error.
+   */
+  live<Name extends keyof Lives>(name: Name, args: Lives[Name]['args'], fn: (rows: Lives[Name]['row'][]) => unknown, onreset?: (reason: string) => void): () => void
+  live<Row = Record<string, unknown>>(name: string, args: LiveArgs | null | undefined, fn: (rows: Row[]) => unknown, onreset?: (reason: string) => void): () => void
   close(): void
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/pgbell/pgbell/bus"
 	"github.com/pgbell/pgbell/listener"
 	"github.com/pgbell/pgbell/sse"
+	"github.com/pgbell/pgbell/sse/pglive"
 )
 
 // defaultAddr isn't that of pgbell serve or of its demo, which may run beside. It is
@@ -58,8 +59,13 @@ func run(ctx context.Context, databaseURL, dist string, ln net.Listener) error {
 	if err != nil {
 		return err
 	}
-	bell, err := sse.NewHandler(events, sse.Config{Replay: l.Replay, Ready: l.Ready})
+	lives, err := pglive.New(db.Config().ConnConfig, events, pglive.Config{Role: "react_tasks_live"})
 	if err != nil {
+		return err
+	}
+	bell, err := sse.NewHandler(events, sse.Config{Replay: l.Replay, Ready: l.Ready, Live: lives})
+	if err != nil {
+		lives.Close()
 		return err
 	}
 
@@ -72,8 +78,9 @@ func run(ctx context.Context, databaseURL, dist string, ln net.Listener) error {
 
 	work, ctx := errgroup.WithContext(ctx)
 	work.Go(func() error { return l.Run(ctx) })
+	work.Go(func() error { return lives.Run(ctx) })
 	work.Go(func() error { return web.Serve(ln) })
-	<-ctx.Done()            // a signal, or one of the two has failed
+	<-ctx.Done()            // a signal, or one of them has failed
 	bell.Drain(time.Second) // the streams end one by one: not all their clients come back at once
 	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()

@@ -99,6 +99,7 @@ func TestListFollowsItsRows(t *testing.T) {
 	b := open(t, url, "")
 	b.wait(live)
 	b.waitShown("Call the roofer", true)
+	b.wait(`document.querySelector('nav').innerText.replace(/\s+/g, ' ') === 'House 2 open Garden 1 open'`)
 
 	exec(`update react_tasks.tasks set title = 'Call the plumber' where id = 1`)
 	b.waitShown("Call the plumber", true)
@@ -106,6 +107,7 @@ func TestListFollowsItsRows(t *testing.T) {
 	b.waitShown("Oil the hinges", false)
 	exec(`truncate react_tasks.tasks`)
 	b.waitShown("Call the plumber", false)
+	b.wait(`document.querySelector('nav').innerText.replace(/\s+/g, ' ') === 'House 0 open Garden 0 open'`)
 
 	// The page's own changes come back to it in the same way.
 	if err := chromedp.Do(b.ctx, chromedp.SendKeys(chromedp.CSS("[name=title]"), "Fix the gate\r")); err != nil {

@@ -1,12 +1,12 @@
 import {useMutation, useQuery} from '@tanstack/react-query'
 import type {FormEvent} from 'react'
 import {addTask, listTasks, setDone} from './api'
-import {useLive} from './live'
+import {useRefetch} from './live'
 
 export function Tasks({project}: {project: number}) {
   const queryKey = ['tasks', project]
   const tasks = useQuery({queryKey, queryFn: () => listTasks(project)})
-  useLive(`project:${project}`, queryKey)
+  useRefetch(`project:${project}`, queryKey)
 
   // Nothing to do when they are done: the bell rings.
   const add = useMutation({mutationFn: (title: string) => addTask(project, title)})

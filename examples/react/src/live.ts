@@ -5,8 +5,8 @@ import {useEffect, useSyncExternalStore} from 'react'
 // All tabs of this user share one stream. Where users sign in, the key is the user's id.
 export const bell = connect('/events', {key: 'everybody'})
 
-/** useLive has a query fetched again whenever scope has changed, or may have. */
-export function useLive(scope: string, queryKey: QueryKey) {
+/** useRefetch has a query fetched again whenever scope has changed, or may have. */
+export function useRefetch(scope: string, queryKey: QueryKey) {
   const client = useQueryClient()
   useEffect(() => {
     const filters = {queryKey, exact: true}

@@ -1,8 +1,9 @@
 import {QueryClient, QueryClientProvider} from '@tanstack/react-query'
+import {useLive} from 'pgbell/react'
 import {StrictMode, useState} from 'react'
 import {createRoot} from 'react-dom/client'
 import {projects} from './api'
-import {useBellStatus} from './live'
+import {bell, useBellStatus} from './live'
 import {Tasks} from './Tasks'
 import './style.css'
 
@@ -12,6 +13,7 @@ const client = new QueryClient({defaultOptions: {queries: {staleTime: Infinity}}
 function App() {
   const [project, setProject] = useState(1)
   const status = useBellStatus()
+  const open = useLive<{project: number; open: number}>(bell, 'react_tasks.open_tasks')
   return (
     <main>
       <h1>
@@ -20,7 +22,7 @@ function App() {
       <nav>
         {projects.map(({id, name}) => (
           <button key={id} aria-pressed={id === project} onClick={() => setProject(id)}>
-            {name}
+            {name} {open.rows && <small>{open.rows.find((row) => row.project === id)?.open ?? 0} open</small>}
           </button>
         ))}
       </nav>
