@@ -26,6 +26,7 @@ func newApp(stdout, stderr io.Writer) *cli.Command {
 			tailCommand(),
 			explainCommand(),
 			depsCommand(),
+			typesCommand(),
 			doctorCommand(),
 			tokenCommand(),
 			demoCommand(),

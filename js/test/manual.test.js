@@ -49,10 +49,21 @@ test('manual: a scope comes and goes', async (t) => {
   const bell = connectHere()
   const other = listen(bell, 'project:7')
   const off = []
-  await run('const off', {bell: {on: (...args) => { off.push(args[0]); return bell.on(...args) }}, showTask() { assert.fail('it was called') }})
+  await run("bell.on('task:9'", {bell: {on: (...args) => { off.push(args[0]); return bell.on(...args) }}, showTask() { assert.fail('it was called') }})
   assert.deepEqual(off, ['task:9'])
   ;(await server.next('project:7')).open('c1')
   await other.next()
+})
+
+test('manual: a live query', async (t) => {
+  const {server, connectHere} = await open(t)
+  const shown = new Queue()
+  await run("bell.live('board'", {bell: connectHere(), show: (rows) => shown.put(rows), warn: (text) => shown.put(text)})
+  const stream = await server.next()
+  stream.frame('live:board?p=7', {live: 'board?p=7', op: 'rows', rows: [{id: 1}]})
+  assert.deepEqual(await shown.next(), [{id: 1}])
+  stream.frame('live:board?p=7', {live: 'board?p=7', op: 'reset', reason: 'it failed'})
+  assert.equal(await shown.next(), 'old: it failed')
 })
 
 test('manual: a page that knows its cursor', async (t) => {

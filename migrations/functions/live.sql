@@ -63,7 +63,8 @@ as $$
         when p.provolatile = 'v' then x.f || ' is VOLATILE: it may do more than read'
         when p.prorettype in ('void'::regtype, 'trigger'::regtype, 'event_trigger'::regtype)
             then x.f || ' returns no rows'
-        when not exists (select from pgbell.live_columns(p.oid)) then x.f || ' returns rows without saying of which columns'
+        when not exists (select from pgbell.live_columns(p.oid))
+            then x.f || ' returns rows without saying of which columns'
         when p.provariadic <> 0 then x.f || ' takes any number of arguments'
         when cardinality(a.names) < p.pronargs or '' = any (a.names[:p.pronargs])
             or exists (select from unnest(p.proargmodes) m (m) where m in ('o', 'b'))
@@ -111,7 +112,8 @@ as $$
             where a.mode = 't'
             union all
             select a.attnum, a.attname, a.atttypid
-            from pg_attribute a where t.typrelid <> 0 and a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
+            from pg_attribute a
+            where t.typrelid <> 0 and a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
             union all
             select 1, p.proname, p.prorettype
             where t.typrelid = 0 and t.oid <> 'record'::regtype
@@ -144,7 +146,8 @@ as $$
             union all select 3, d.objoid, d.xmin from pg_description d
             where d.classoid = 'pg_proc'::regclass and d.objoid >= 16384
         ) x), (
-        select string_agg(concat_ws('/', q.name, q.function, q.every, q.key), ',' order by q.name) from pgbell.live_query q)))
+        select string_agg(concat_ws('/', q.name, q.function, q.every, q.key), ',' order by q.name)
+        from pgbell.live_query q)))
     from pgbell.catalog_mark() m
 $$;
 

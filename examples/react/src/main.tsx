@@ -13,7 +13,7 @@ const client = new QueryClient({defaultOptions: {queries: {staleTime: Infinity}}
 function App() {
   const [project, setProject] = useState(1)
   const status = useBellStatus()
-  const open = useLive<{project: number; open: number}>(bell, 'react_tasks.open_tasks')
+  const open = useLive(bell, 'react_tasks.open_tasks', {})
   return (
     <main>
       <h1>
