@@ -94,18 +94,26 @@ func TestLiveRefusesWhatIsUnfit(t *testing.T) {
 		create function typed(user_id int) returns int stable language sql return 1;
 		create function many(variadic a int[]) returns int stable language sql return 1;
 		create procedure p() language sql begin atomic select 1; end;
+		create function anything() returns setof record stable language sql begin atomic select 1; end;
+		create table things (id int, gone int, "Odd one" int); alter table things drop column gone;
+		create function all_things() returns setof things stable begin atomic select * from things; end;
+		create function listed() returns table (a int, b int) stable begin atomic select 1, 2; end;
 		create function nothing() returns void stable language sql begin atomic select 1; end;`)
 	for call, want := range map[string]string{
 		`'v'`: "v() is VOLATILE", `'unnamed'`: "without a name", `'inout_'`: "by which it returns", `'typed'`: "user_id as text",
 		`'many'`: "any number", `'p'`: "no function", `'nothing'`: "returns no rows", `'sum'`: "more than one", `'pg_sleep'`: "VOLATILE",
-		`'app.f', every => '1 millisecond'`: "from a second",
+		`'app.f', every => '1 millisecond'`: "from a second", `'anything'`: "returns rows without saying of which columns",
+		`'app.f', key => '{g}'`: "columns of the result: f", `'all_things', key => '{id,gone}'`: "columns of the result: id, Odd one",
+		`'listed', key => '{NULL}'`: "columns of the result: a, b",
 	} {
 		_, err := w.conn.Exec(t.Context(), `select pgbell.live(`+call+`)`)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("live(%s): %v, want %s", call, err, want)
 		}
 	}
-	w.exec(`select pgbell.live('app.f')`)
+	w.exec(`select pgbell.live('all_things', key => '{id,Odd one}'), pgbell.live('listed', key => '{b}')`)
+	w.exec(`select pgbell.unlive('all_things'), pgbell.unlive('listed')`)
+	w.exec(`select pgbell.live('app.f', key => '{}')`)
 	if got := w.ask(`select name || ' ' || function from pgbell.lives`); got != "app.f app.f()" {
 		t.Error(got)
 	}

@@ -10,10 +10,15 @@ import './style.css'
 // What a query has is fresh until the bell rings: no polling, no refetch on focus.
 const client = new QueryClient({defaultOptions: {queries: {staleTime: Infinity}}})
 
+function OpenTasks({project}: {project: number}) {
+  const {rows, stale} = useLive(bell, 'react_tasks.open_tasks', {})
+  if (!rows) return stale
+  return <small title={stale}>{rows.find((row) => row.project === project)?.open ?? 0} open</small>
+}
+
 function App() {
   const [project, setProject] = useState(1)
   const status = useBellStatus()
-  const open = useLive(bell, 'react_tasks.open_tasks', {})
   return (
     <main>
       <h1>
@@ -22,7 +27,7 @@ function App() {
       <nav>
         {projects.map(({id, name}) => (
           <button key={id} aria-pressed={id === project} onClick={() => setProject(id)}>
-            {name} {open.rows && <small>{open.rows.find((row) => row.project === id)?.open ?? 0} open</small>}
+            {name} <OpenTasks project={id} />
           </button>
         ))}
       </nav>
