@@ -15,8 +15,8 @@ import (
 )
 
 var (
-	steps = flag.Int("steps", 250, "writes of TestNoViewerIsLeftStale")
-	seed  = flag.Uint64("seed", 1, "of TestNoViewerIsLeftStale")
+	steps = flag.Int("steps", 250, "writes of TestNoViewerIsLeftStale; a fifth of them in TestHiddenRowsChangeNoFrame")
+	seed  = flag.Uint64("seed", 1, "of the two")
 )
 
 const several = board + `

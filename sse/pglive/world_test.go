@@ -424,7 +424,8 @@ func (s *server) framesOf(st *stream) (got []frame) {
 	}
 	collect() // all that was committed before is emitted now, and known to be pending
 	s.w.until("nothing is pending", func() bool { return s.engine.Stats().Pending == 0 })
-	collect() // and what was queued before, is written
+	collect() // the stream was woken, but may write what woke it after this
+	collect()
 	return got
 }
 
