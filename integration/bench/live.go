@@ -29,11 +29,11 @@ func (w *world) live(ctx context.Context, r *report) error {
 		grant select on tasks to bench_live;
 		create function board("row" int, v int, user_id text) returns table (id bigint, title text, done boolean) stable
 		begin atomic select t.id, t.title, t.done from tasks t where t.project_id = "row" and t.owner_id = user_id and v >= 0 order by t.id; end;
-		select pgbell.live('board');`}
+		select pgbell.live('board', key => '{id}');`}
 	scopes := make([]string, p.streams)
 	for i := range scopes {
 		q := i % p.queries
-		scopes[i] = fmt.Sprintf("live=board%%3Frow%%3D%d%%26v%%3D%d", q/p.each, q%p.each)
+		scopes[i] = fmt.Sprintf("live=board%%3Frow%%3D%d%%26v%%3D%d&rows=delta", q/p.each, q%p.each)
 	}
 	var all timed
 	var statements, idle, returned, rate float64
