@@ -1,5 +1,5 @@
 /** What happened to a scope: the data of a frame, see the manual's page on HTTP. */
-export interface Event {
+export interface ChangeEvent {
   /** In canonical form: bytes outside A-Za-z0-9_.:@/+=~- are percent-encoded. */
   scope: string
   /** reset: fetch again, something may have been missed. */
@@ -28,6 +28,8 @@ export interface Options {
   since?: string
   /** Sent as Authorization: Bearer. The function is asked before each try; renew is true if its last token was refused or has expired. */
   token?: string | ((renew: boolean) => string | Promise<string>)
+  /** Sent with each request for a stream, for a proxy, say. The function is asked before each try. */
+  headers?: HeadersInit | (() => HeadersInit | Promise<HeadersInit>)
   /** Names who is logged in. Tabs of one origin with the same url and key share one stream; without a key, those with the same token string do. */
   key?: string
   /** false: a stream for this connection alone. The default is true. */
@@ -66,7 +68,7 @@ export interface Connection {
    * event, else with one that stands for all (coalesced). If it was rejected, fn is called with a reset: after a while, or
    * when the next event comes.
    */
-  on(scope: string, fn: (event: Event) => unknown): () => void
+  on(scope: string, fn: (event: ChangeEvent) => unknown): () => void
   /**
    * Calls fn with the rows of a live query: at first, and again when they are others. The result ends that. They are not to
    * be changed: other listeners get the same. A promise that fn returns is treated as with on; if it was rejected, fn is
@@ -80,6 +82,7 @@ export interface Connection {
   close(): void
 }
 
+/** On a server that renders a page, where a path is no address, the connection does nothing. */
 export declare function connect(url: string | URL, options?: Options): Connection
 
 /** The form in which the server has a scope. */

@@ -254,8 +254,9 @@ class Stream {
 
   async #read(signal, scopes) {
     const {token, credentials, origin, coalesce, spread} = this.#options
-    const headers = {Accept: 'text/event-stream'}
-    if (token) headers.Authorization = 'Bearer ' + (typeof token === 'function' ? await abortable(token(this.#again), signal) : token)
+    const headers = new Headers(await this.#given(this.#options.headers, signal))
+    headers.set('Accept', 'text/event-stream')
+    if (token) headers.set('Authorization', 'Bearer ' + (await this.#given(token, signal, this.#again)))
     const since = this.last
     const url = new URL(this.url)
     for (const [name, value] of Object.entries({since, origin, coalesce, spread})) {
@@ -307,6 +308,11 @@ class Stream {
     }
     this.#host.refused(closed, closed === 'no longer allowed')
     return 0
+  }
+
+  // What an option says: itself, or what the function that it is returns.
+  #given(option, signal, ...args) {
+    return typeof option === 'function' ? abortable(option(...args), signal) : option
   }
 
   async #refusal(response, since, signal) {
@@ -439,7 +445,7 @@ class Connection {
   #alive = new AbortController() // for the page's events
 
   constructor(url, options) {
-    this.#url = new URL(url, globalThis.location?.href).href
+    this.#url = address(url)
     this.#options = options
     this.#named = new Set((options.scopes ?? []).map(canonical))
     this.#fresh = Boolean(options.since)
@@ -458,7 +464,8 @@ class Connection {
     listen(globalThis, ['pageshow'], () => this.#here === null && this.#join())
     listen(globalThis.document, ['visibilitychange', 'resume'], () => this.#wake())
     queueMicrotask(() => {
-      if (this.status !== 'closed') this.#join()
+      if (this.#url === null) this.#set('waiting', 'a path is no address where there is no page')
+      else if (this.status !== 'closed') this.#join()
     })
   }
 
@@ -886,7 +893,18 @@ function call(fn, ...args) {
 
 function report(error) {
   if (globalThis.reportError) reportError(error)
-  else queueMicrotask(() => { throw error })
+  else console.error(error) // Node would end the process for one that is thrown
+}
+
+// address is all of url; null for a path where a page is rendered on a server.
+function address(url) {
+  const base = globalThis.location?.href
+  try {
+    return new URL(url, base).href
+  } catch (error) {
+    if (base === undefined && String(url).startsWith('/')) return null
+    throw error
+  }
 }
 
 function abortable(promise, signal) {

@@ -280,6 +280,42 @@ test('a listener that throws keeps no other from hearing', async (t) => {
   assert.deepEqual(errors, ['mine', 'mine'])
 })
 
+test('in Node a listener that throws ends nothing', async (t) => {
+  const errors = []
+  t.mock.method(console, 'error', (e) => errors.push(e.message))
+  const [server, bell] = await start(t)
+  bell.on('a', () => { throw new Error('mine') })
+  const a = listen(bell, 'a')
+  ;(await server.next()).open('c1')
+  assert.equal(await a.next(), 'reset joined')
+  assert.deepEqual(errors, ['mine'])
+})
+
+test('headers are sent with each try', async (t) => {
+  let n = 0
+  const [server, bell] = await start(t, {headers: async () => ({'X-Try': ++n}), token: 'secret'})
+  listen(bell, 'a')
+  const first = await server.next()
+  assert.deepEqual([first.headers['x-try'], first.headers.authorization, first.headers.accept], ['1', 'Bearer secret', 'text/event-stream'])
+  first.cut()
+  assert.equal((await server.next()).headers['x-try'], '2')
+  const [other, still] = await start(t, {headers: {'X-Forwarded-User': 'alice', accept: 'text/html'}})
+  listen(still, 'a')
+  const {headers} = await other.next()
+  assert.deepEqual([headers['x-forwarded-user'], headers.accept], ['alice', 'text/event-stream'])
+})
+
+test('where a server renders the page a path is no address, and nothing happens', async (t) => {
+  const bell = connect('/events', {key: 'alice', scopes: ['a']})
+  t.after(() => bell.close())
+  const off = [bell.on('a', () => assert.fail('it was called')), bell.live('f', {}, () => assert.fail('it was called'))]
+  assert.equal(await until(bell, 'waiting'), 'a path is no address where there is no page')
+  off.forEach((end) => end())
+  bell.close()
+  assert.equal(bell.status, 'closed')
+  assert.throws(() => connect('events'), TypeError)
+})
+
 test('an event that can’t be read is a reset', async (t) => {
   const [server, bell] = await start(t, {scopes: ['a'], since: 'c0'})
   const a = listen(bell, 'a')

@@ -66,6 +66,16 @@ test('manual: a live query', async (t) => {
   assert.equal(await shown.next(), 'old: it failed')
 })
 
+test('manual: in Node', async (t) => {
+  const {server, connectHere} = await open(t)
+  const heard = new Queue()
+  await run("X-Forwarded-User", {connect: connectHere, log: (op) => heard.put(op)})
+  const stream = await server.next('project:7')
+  assert.equal(stream.headers['x-forwarded-user'], 'alice')
+  stream.open('c1')
+  assert.equal(await heard.next(), 'reset')
+})
+
 test('manual: a page that knows its cursor', async (t) => {
   const {server, connectHere} = await open(t)
   const rung = new Queue()
