@@ -111,6 +111,25 @@ func TestMigrateDownAsksBeforeFeedsGo(t *testing.T) {
 	}
 }
 
+// What docs/operations.md says of it: with the program and without, nothing is left, and the tables
+// are as they were.
+func TestUninstall(t *testing.T) {
+	for _, how := range []string{"pgbell", "sql"} {
+		db := migrated(t)
+		exec1(t, db, `create table tasks (id int primary key); create table parts (id int primary key) partition by range (id); create table part partition of parts default;
+			select pgbell.attach('tasks', array['tasks']), pgbell.attach('parts', array['parts']);
+			create function f() returns int stable begin atomic select count(*)::int from tasks; end; select pgbell.live('f')`)
+		if how == "pgbell" {
+			mustRun(t, db, "migrate", "down", "--yes")
+		} else {
+			exec1(t, db, `select pgbell.detach(table_name::regclass) from pgbell.feeds`)
+			exec1(t, db, `drop schema pgbell cascade`)
+		}
+		exec1(t, db, `insert into tasks values (1); insert into parts values (1); delete from part;
+			do $$ begin if to_regnamespace('pgbell') is not null or exists (select from pg_trigger where not tgisinternal) then raise 'something is left'; end if; end $$`)
+	}
+}
+
 func TestMigrateStatusChangesNothing(t *testing.T) {
 	db := database(t)
 	mustRun(t, db, "migrate", "status")

@@ -73,7 +73,7 @@ func blocks(t *testing.T, name string) []block {
 // TestManualsSQLRuns runs the SQL of the manual, page by page, in order, and compares what the
 // users named in a block of events get with what it says they do.
 func TestManualsSQLRuns(t *testing.T) {
-	for _, name := range []string{"docs/attach.md", "docs/sql.md", "docs/troubleshooting.md"} {
+	for _, name := range []string{"docs/attach.md", "docs/sql.md", "docs/troubleshooting.md", "docs/postgrest.md"} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			since, ran, heard := "", 0, 0
