@@ -26,7 +26,7 @@ type Lookup struct {
 }
 
 // String is the column with its table: public.cards.owner.
-func (l Lookup) String() string { return l.Table + "." + quoted(l.Column) }
+func (l Lookup) String() string { return l.Table + "." + l.Column }
 
 // SQL is an expression of type text[]: the distinct values that there are now, no null, and at
 // most that many. param gives the SQL of a parameter with its type. What it names, it names
@@ -63,7 +63,7 @@ func (v Value) sql(param func(int) string) string {
 	case v.class == integers:
 		return "'" + v.Text + "'::pg_catalog.int8"
 	}
-	return " E'" + strings.NewReplacer(`\`, `\\`, "'", "''").Replace(v.Text) + "'"
+	return "E'" + strings.NewReplacer(`\`, `\\`, "'", "''").Replace(v.Text) + "'"
 }
 
 // maxLookups is how many lookups may stand within each other.
@@ -142,7 +142,17 @@ func (a *analyser) sources(s *scan, constants bool) map[int]source {
 func (a *analyser) readable(s *scan, att int) bool {
 	_, virtual := s.relation.virtual[att]
 	k := a.catalog.class(s.relation.types[att-1])
-	return !virtual && !s.relation.secured && k != "" && k != dates // whose text is as the session writes it
+	if virtual || s.relation.secured || k == "" || k == dates { // whose text is as the session writes it
+		return false
+	}
+	for i, t := range s.relation.types {
+		_, equal := s.equals[i+1]
+		_, among := s.among[i+1]
+		if k := a.catalog.class(t); (equal || among || i+1 == att) && strings.HasPrefix(string(k), "enum ") && k != class(fmt.Sprint("enum ", t)) {
+			return false // a domain of an enum has no equality of its own
+		}
+	}
+	return true
 }
 
 // holds says whether all that binds s follows from what is equal to what.
