@@ -1,6 +1,7 @@
 package triggers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,7 @@ type Relation struct {
 	Table   string
 	Columns []string // that the query uses
 	Equals  []deps.Equality
+	Among   []deps.Among // what a lookup tells of other columns
 	// Scope is the one that tells of all such changes, with the parameters in it: project:$1.
 	// Empty if there is none.
 	Scope string
@@ -37,9 +39,22 @@ type Relation struct {
 	Audience []string
 	// Missing says why no scope tells, and Attach is a statement after which one does.
 	Missing, Attach string
+	// Lookup is in place of Scope where lookups are run, with the column that they read in
+	// it: person:{cards.owner}. It tells of fewer changes. Empty if there is none.
+	Lookup string
 
 	template, plain string // of Scope, and of the table's feed
+	lookup          *lookup
 }
+
+// lookup is how a scope is made for each value that a lookup gives.
+type lookup struct {
+	template string
+	among    deps.Among
+}
+
+// MaxLookup is how many values of a lookup make scopes.
+const MaxLookup = 100
 
 // Complete says whether the scopes tell of each change of a row that can change the result.
 func (d Dependencies) Complete() bool {
@@ -49,20 +64,62 @@ func (d Dependencies) Complete() bool {
 // Scopes are those that a page must listen to which shows the result with these arguments,
 // given as to pgx. It is an error if they would not tell of everything.
 func (d Dependencies) Scopes(args ...any) ([]string, error) {
-	if !d.Complete() {
-		return nil, fmt.Errorf("a change could go unheard: %s", strings.Join(d.Unheard(), "; "))
+	return d.scopes(d.Unheard(), nil, args)
+}
+
+// Lookups are SQL expressions of type text[], one for each relation that has a Lookup: the
+// values that there are now, one more than [MaxLookup] at most. param gives the SQL of a
+// parameter, with its type: $1::int. They are to be run in the snapshot of the result, as who
+// reads what the query reads, itself or by a view; it takes the right to read the tables.
+func (d Dependencies) Lookups(param func(int) string) (expressions []string) {
+	for _, r := range d.Relations {
+		if r.lookup != nil {
+			expressions = append(expressions, r.lookup.among.Of.SQL(param, MaxLookup+1))
+		}
+	}
+	return expressions
+}
+
+// ScopesWith is as Scopes, with what Lookups gave. They tell of each change that can change
+// the result of that snapshot: listen to them, then look once more whether it is the same, and
+// ask for them anew with each result. Where there are more than [MaxLookup] values the scope is
+// the one without a lookup; it is an error if there is none.
+func (d Dependencies) ScopesWith(found [][]string, args ...any) ([]string, error) {
+	return d.scopes(d.UnheardWith(), found, args)
+}
+
+func (d Dependencies) scopes(unheard []string, found [][]string, args []any) ([]string, error) {
+	if len(unheard) > 0 {
+		return nil, fmt.Errorf("a change could go unheard: %s", strings.Join(unheard, "; "))
 	}
 	if len(args) != len(d.params) {
 		return nil, fmt.Errorf("the query has %d parameters, and %d arguments are given", len(d.params), len(args))
 	}
 	scopes := []string{}
 	for _, r := range d.Relations {
-		s, null, err := r.scope(d.params, args)
-		if err != nil {
-			return nil, fmt.Errorf("scope %s: %w", r.Scope, err)
+		values := []string{""}
+		template := r.template
+		if r.lookup != nil && found != nil {
+			if len(found) == 0 {
+				return nil, errors.New("values are given for fewer lookups than there are")
+			}
+			switch values, found = found[0], found[1:]; {
+			case len(values) <= MaxLookup:
+				template = r.lookup.template
+			case r.Scope == "":
+				return nil, fmt.Errorf("%s are more than %d, and no scope tells of all of %s", r.lookup.among.Of, MaxLookup, r.Table)
+			default:
+				values = []string{""}
+			}
 		}
-		if !null && !slices.Contains(scopes, s) {
-			scopes = append(scopes, s)
+		for _, v := range values {
+			s, null, err := r.scope(template, v, d.params, args)
+			if err != nil {
+				return nil, fmt.Errorf("scope %s: %w", cmp.Or(r.Scope, r.Lookup), err)
+			}
+			if !null && !slices.Contains(scopes, s) {
+				scopes = append(scopes, s)
+			}
 		}
 	}
 	return scopes, nil
@@ -70,25 +127,37 @@ func (d Dependencies) Scopes(args ...any) ([]string, error) {
 
 // Unheard says what keeps the scopes from telling of everything: nothing if they do.
 func (d Dependencies) Unheard() (why []string) {
+	return d.unheard(func(r Relation) bool { return r.Scope != "" })
+}
+
+// UnheardWith is as Unheard, for who runs lookups.
+func (d Dependencies) UnheardWith() (why []string) {
+	return d.unheard(func(r Relation) bool { return r.Scope != "" || r.Lookup != "" })
+}
+
+func (d Dependencies) unheard(told func(Relation) bool) (why []string) {
 	for _, name := range d.Opaque {
 		why = append(why, name+" can't be looked into")
 	}
 	for _, r := range d.Relations {
-		if r.Scope == "" {
+		if !told(r) {
 			why = append(why, r.Table+" "+r.Missing+": "+strings.Join(strings.Fields(r.Attach), " "))
 		}
 	}
 	return why
 }
 
-// scope fills r's template in. No row matters if something is to be equal to null, and a
-// value that makes no scope leaves the one of the whole table.
-func (r Relation) scope(params []uint32, args []any) (name string, null bool, err error) {
-	t, err := scope.Parse(r.template)
+// scope fills a template of r in, for a value of its lookup. No row matters if something is to
+// be equal to null, and a value that makes no scope leaves the one of the whole table.
+func (r Relation) scope(template, value string, params []uint32, args []any) (name string, null bool, err error) {
+	t, err := scope.Parse(template)
 	if err != nil {
 		return "", false, err
 	}
 	texts := map[string]string{}
+	if r.lookup != nil {
+		texts[r.lookup.among.Column] = value
+	}
 	for _, e := range r.Equals {
 		text, null, err := e.Value.Of(params, args)
 		if err != nil || null {
@@ -124,7 +193,7 @@ func Deps(ctx context.Context, db interface {
 	d := Dependencies{Opaque: found.Opaque, Time: found.Time, params: found.Params}
 	wanted := map[string]*Feed{} // what to attach, by table
 	for _, s := range found.Scans {
-		r := Relation{Table: s.Table, Columns: s.Columns, Equals: s.Equals, Missing: "has no feed"}
+		r := Relation{Table: s.Table, Columns: s.Columns, Equals: s.Equals, Among: s.Among, Missing: "has no feed"}
 		i := slices.IndexFunc(feeds, func(f Feed) bool { return f.Table == s.Table && len(f.Scopes) > 0 })
 		if i >= 0 {
 			r.find(feeds[i], s)
@@ -160,7 +229,8 @@ func Deps(ctx context.Context, db interface {
 // find looks for the scope of a feed that tells of the changes that matter to a scan.
 func (r *Relation) find(f Feed, s deps.Scan) {
 	r.Audience, r.Missing = f.Audience, ""
-	best, rank := bestOf(f.Scopes, s)
+	best, rank := bestOf(f.Scopes, s, false)
+	by, better := bestOf(f.Scopes, s, true)
 	for _, text := range f.Scopes {
 		if t, err := scope.Parse(text); err == nil && len(t.Columns()) == 0 {
 			r.plain = text
@@ -171,6 +241,11 @@ func (r *Relation) find(f Feed, s deps.Scan) {
 		if f.Columns != nil && !slices.Contains(f.Columns, c) {
 			unheard = append(unheard, c)
 		}
+	}
+	if f.State == "ok" && unheard == nil && better > rank {
+		i := slices.IndexFunc(s.Among, func(m deps.Among) bool { return columnIn(by, m.Column) })
+		r.lookup = &lookup{by, s.Among[i]}
+		r.Lookup = shown(by, s)
 	}
 	switch {
 	case f.State != "ok":
@@ -187,17 +262,23 @@ func (r *Relation) find(f Feed, s deps.Scan) {
 // What a scope is worth for the columns in it.
 const (
 	byParameter = 100 // a constant is of few values, and counts 1
+	byLookup    = 50  // one column of a scope at most
 	byKey       = 10_000
 )
 
 // worth says how few changes a scope with these columns tells of beside those that matter; a
 // negative one does not tell of all that do.
-func worth(columns []string, s deps.Scan) int {
+func worth(columns []string, s deps.Scan, lookups bool) int {
 	n := len(columns)
 	for _, c := range columns {
 		i := slices.IndexFunc(s.Equals, func(e deps.Equality) bool { return e.Column == c })
 		if i < 0 {
-			return -1
+			if !lookups || !slices.ContainsFunc(s.Among, func(m deps.Among) bool { return m.Column == c }) {
+				return -1
+			}
+			lookups = false
+			n += byLookup
+			continue
 		}
 		if s.Equals[i].Value.Param > 0 {
 			n += byParameter
@@ -210,11 +291,11 @@ func worth(columns []string, s deps.Scan) int {
 }
 
 // bestOf returns the template that is worth most, the first of equals.
-func bestOf(templates []string, s deps.Scan) (best string, rank int) {
+func bestOf(templates []string, s deps.Scan, lookups bool) (best string, rank int) {
 	rank = -1
 	for _, text := range templates {
 		if t, err := scope.Parse(text); err == nil {
-			if n := worth(t.Columns(), s); n > rank {
+			if n := worth(t.Columns(), s, lookups); n > rank {
 				best, rank = text, n
 			}
 		}
@@ -222,7 +303,13 @@ func bestOf(templates []string, s deps.Scan) (best string, rank int) {
 	return best, rank
 }
 
-// shown is a scope with the parameters in place of their values.
+// columnIn says whether a template names a column.
+func columnIn(template, column string) bool {
+	t, err := scope.Parse(template)
+	return err == nil && slices.Contains(t.Columns(), column)
+}
+
+// shown is a scope with the parameters in place of their values, and with what a lookup reads.
 func shown(template string, s deps.Scan) string {
 	t, _ := scope.Parse(template)
 	b := t.Literals()[0]
@@ -237,6 +324,11 @@ func shown(template string, s deps.Scan) string {
 				b += scope.Encode(e.Value.Text)
 			}
 		}
+		for _, m := range s.Among {
+			if m.Column == c {
+				b += "{" + strings.TrimPrefix(m.Of.String(), "public.") + "}"
+			}
+		}
 		b += t.Literals()[i+1]
 	}
 	return b
@@ -247,7 +339,9 @@ func shown(template string, s deps.Scan) string {
 func newFeed(p Proposal, s deps.Scan, all []deps.Scan) *Feed {
 	f := &Feed{Table: s.Table}
 	for _, o := range p.Owners {
-		if !slices.ContainsFunc(all, func(other deps.Scan) bool { return other.OID == s.OID && worth([]string{o.What}, other) < byParameter }) {
+		if !slices.ContainsFunc(all, func(other deps.Scan) bool {
+			return other.OID == s.OID && worth([]string{o.What}, other, false) < byParameter
+		}) {
 			f.Audience = append(f.Audience, o.What)
 		}
 	}
@@ -255,14 +349,14 @@ func newFeed(p Proposal, s deps.Scan, all []deps.Scan) *Feed {
 }
 
 // extend adds to f what it lacks to tell of a scan: columns, and a scope as one would be
-// proposed, or by the column of a parameter.
+// proposed, or by the column of a parameter; and one more for lookups.
 func (f *Feed) extend(p Proposal, s deps.Scan, isNew bool) {
 	for _, c := range s.Columns {
 		if f.Columns != nil && !slices.Contains(f.Columns, c) {
 			f.Columns = append(slices.Clone(f.Columns), c)
 		}
 	}
-	if _, rank := bestOf(f.Scopes, s); rank >= byParameter || rank >= 0 && !isNew {
+	if _, rank := bestOf(f.Scopes, s, false); rank >= byParameter || rank >= 0 && !isNew {
 		return
 	}
 	candidates := p.Feed.Scopes
@@ -271,7 +365,14 @@ func (f *Feed) extend(p Proposal, s deps.Scan, isNew bool) {
 			candidates = append(candidates, text)
 		}
 	}
-	if best, _ := bestOf(append(slices.Clone(f.Scopes), candidates...), s); !slices.Contains(f.Scopes, best) {
-		f.Scopes = append(slices.Clone(f.Scopes), best)
+	for _, m := range s.Among {
+		if text := template(p.singular+"_"+m.Column, []string{m.Column}); checkTemplate(text) == nil {
+			candidates = append(candidates, text)
+		}
+	}
+	for _, lookups := range []bool{false, true} {
+		if best, _ := bestOf(append(slices.Clone(f.Scopes), candidates...), s, lookups); !slices.Contains(f.Scopes, best) {
+			f.Scopes = append(slices.Clone(f.Scopes), best)
+		}
 	}
 }

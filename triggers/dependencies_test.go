@@ -2,6 +2,7 @@ package triggers_test
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -159,5 +160,90 @@ func TestScopesOfArguments(t *testing.T) {
 		} else if err != nil || got != want {
 			t.Errorf("%s with %v: %q, %v, want %q", test.query, test.args, got, err, want)
 		}
+	}
+}
+
+// Where lookups are run, a scope stands for each value that they give.
+func TestScopesOfLookups(t *testing.T) {
+	db := connect(t, pgtest.Migrated.Database(t))
+	exec(t, db, shop+`
+		create table notes (id int primary key, task text, body text);
+		select pgbell.attach('tasks', array['project:{project_id}', 'tasks', 'kind:{kind}']),
+			pgbell.attach('users', array['users', 'user:{id}', 'name:{name}']),
+			pgbell.attach('teams', array['team:{id}']),
+			pgbell.attach('projects', array['project:{id}', 'team:{team_id}']),
+			pgbell.attach('notes', array['notes', '{task}'])`)
+	many := make([]string, triggers.MaxLookup+1)
+	for i := range many {
+		many[i] = strconv.Itoa(i)
+	}
+	for _, test := range []struct {
+		query, without string // or the error's end
+		lookup         string // the relations', as they are shown
+		found          [][]string
+		want           string
+	}{
+		{"select u.name from tasks t left join users u on u.id = t.owner where t.project_id = $1", "project:7 users", "user:{tasks.owner}", [][]string{{"3", "4"}}, "project:7 user:3 user:4"},
+		{"select u.name from tasks t left join users u on u.id = t.owner where t.project_id = $1", "project:7 users", "user:{tasks.owner}", [][]string{{}}, "project:7"},
+		{"select u.name from tasks t left join users u on u.id = t.owner where t.project_id = $1", "project:7 users", "user:{tasks.owner}", [][]string{many}, "project:7 users"},
+		{"select u.name from tasks t left join users u on u.id = t.owner where t.project_id = $1", "project:7 users", "user:{tasks.owner}", [][]string{}, "error: fewer lookups than there are"},
+		{"select u.name from tasks t left join users u on u.id = t.owner and u.name = 'x' where t.project_id = $1", "project:7 name:x", "user:{tasks.owner}", [][]string{{"3"}}, "project:7 user:3"},
+		{"select m.id from projects p join teams m on m.id = p.team_id where p.id = $1", "error: public.teams has a feed, but each of its scopes is for some", "team:{projects.team_id}", [][]string{{"3"}}, "project:7 team:3"},
+		{"select m.id from projects p join teams m on m.id = p.team_id where p.id = $1", "error: public.teams has a feed, but each of its scopes is for some", "team:{projects.team_id}", [][]string{many}, "error: public.projects.team_id are more than 100, and no scope tells of all of public.teams"},
+		{"select n.id from tasks t join notes n on n.task = t.slug where t.project_id = $1", "project:7 notes", "{tasks.slug}", [][]string{{"a b", "open", "a"}}, "project:7 a%20b notes a"}, // open is reserved
+		{"select u.id, m.id from tasks t join users u on u.id = t.owner join projects p on p.id = t.project_id join teams m on m.id = p.team_id where t.project_id = $1",
+			"error: public.teams has a feed", "user:{tasks.owner} team:{projects.team_id}", [][]string{{"1"}, {"2"}}, "project:7 user:1 team:2"},
+		{"select id from tasks where project_id = $1", "project:7", "", [][]string{}, "project:7"},
+	} {
+		d, err := triggers.Deps(t.Context(), db, test.query)
+		if err != nil {
+			t.Fatalf("%s: %v", test.query, err)
+		}
+		var shown []string
+		for _, r := range d.Relations {
+			if r.Lookup != "" {
+				shown = append(shown, r.Lookup)
+			}
+		}
+		if got := strings.Join(shown, " "); got != test.lookup {
+			t.Errorf("%s: lookups %q, want %q", test.query, got, test.lookup)
+		}
+		check := func(how string, scopes []string, err error, want string) {
+			if end, failed := strings.CutPrefix(want, "error: "); failed {
+				if err == nil || !strings.Contains(err.Error(), end) {
+					t.Errorf("%s, %s: %v, want the error %s", test.query, how, err, end)
+				}
+			} else if got := strings.Join(scopes, " "); err != nil || got != want {
+				t.Errorf("%s, %s: %q, %v, want %q", test.query, how, got, err, want)
+			}
+		}
+		scopes, err := d.Scopes(7)
+		check("without lookups", scopes, err, test.without)
+		scopes, err = d.ScopesWith(test.found, 7)
+		check("with lookups", scopes, err, test.want)
+		for _, l := range d.Lookups(func(n int) string { return "$" + strconv.Itoa(n) + "::int" }) {
+			var values []string
+			if err := db.QueryRow(t.Context(), "select "+l, 7).Scan(&values); err != nil || values == nil {
+				t.Errorf("%s: %v, %v", l, values, err)
+			}
+		}
+	}
+}
+
+func TestFeedForLookupsIsProposed(t *testing.T) {
+	db := connect(t, pgtest.Migrated.Database(t))
+	exec(t, db, shop+`select pgbell.attach('tasks', array['project:{project_id}'])`)
+	const query = "select u.name from tasks t left join users u on u.id = t.owner where t.project_id = $1"
+	d, err := triggers.Deps(t.Context(), db, query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	attach := find(t, d, "public.users").Attach
+	if want := "scopes => array['users', 'user:{id}']\n"; !strings.Contains(attach, want) {
+		t.Errorf("got %s, want %s", attach, want)
+	}
+	exec(t, db, attach)
+	if d, err = triggers.Deps(t.Context(), db, query); err != nil || !d.Complete() || find(t, d, "public.users").Lookup != "user:{tasks.owner}" {
+		t.Errorf("after that: %+v, %v", d, err)
 	}
 }

@@ -67,7 +67,9 @@ type relationJSON struct {
 	Table    string            `json:"table"`
 	Columns  []string          `json:"columns"`
 	Equals   map[string]string `json:"equals"`
+	Among    map[string]string `json:"among,omitempty"`
 	Scope    string            `json:"scope,omitempty"`
+	Lookup   string            `json:"lookup,omitempty"`   // a live query's scopes in place of it
 	Audience []string          `json:"audience,omitempty"` // who else is told nothing
 	Missing  string            `json:"missing,omitempty"`  // why there is no scope
 	Attach   string            `json:"attach,omitempty"`
@@ -78,11 +80,14 @@ func dependenciesToJSON(d triggers.Dependencies) dependenciesJSON {
 		Complete: d.Complete(), Relations: []relationJSON{}, Opaque: append([]string{}, d.Opaque...), Time: append([]string{}, d.Time...),
 	}
 	for _, r := range d.Relations {
-		equals := map[string]string{}
+		equals, among := map[string]string{}, map[string]string{}
 		for _, e := range r.Equals {
 			equals[e.Column] = e.Value.String()
 		}
-		out.Relations = append(out.Relations, relationJSON{r.Table, r.Columns, equals, r.Scope, r.Audience, r.Missing, r.Attach})
+		for _, m := range r.Among {
+			among[m.Column] = m.Of.String()
+		}
+		out.Relations = append(out.Relations, relationJSON{r.Table, r.Columns, equals, among, r.Scope, r.Lookup, r.Audience, r.Missing, r.Attach})
 	}
 	return out
 }
@@ -100,6 +105,9 @@ func printDependencies(out io.Writer, d triggers.Dependencies) error {
 		for _, e := range r.Equals {
 			equals = append(equals, e.Column+" = "+e.Value.String())
 		}
+		for _, m := range r.Among {
+			equals = append(equals, m.Column+" among "+m.Of.String())
+		}
 		scope, heard := printable(r.Scope), listWords(r.Audience, "everyone", "nobody")
 		if r.Scope == "" {
 			scope, heard = "(none)", ""
@@ -108,6 +116,14 @@ func printDependencies(out io.Writer, d triggers.Dependencies) error {
 	}
 	if err := w.Flush(); err != nil {
 		return err
+	}
+	for _, r := range d.Relations {
+		switch {
+		case r.Lookup != "" && r.Scope != "":
+			fmt.Fprintf(out, "\nA live query listens to %s in place of %s.\n", printable(r.Lookup), printable(r.Scope))
+		case r.Lookup != "":
+			fmt.Fprintf(out, "\nA live query listens to %s.\n", printable(r.Lookup))
+		}
 	}
 	for i, r := range d.Relations {
 		if r.Missing == "" {

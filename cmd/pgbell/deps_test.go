@@ -32,6 +32,20 @@ public.tasks  id, project_id, title  project_id = $1  project:$1  owner
 	if text := strings.TrimSpace(text.String()); text != `{"complete":true,"relations":[{"table":"public.tasks","columns":["id","project_id","title"],"equals":{"project_id":"$1"},"scope":"project:$1","audience":["owner"]}],"opaque":[],"time":[]}` {
 		t.Error(text)
 	}
+	mustRun(t, db, "attach", "users", "--scope", "users", "--scope", "user:{name}")
+	const joined = "select t.title, u.id from tasks t join users u on u.name = t.owner where t.project_id = $1"
+	const among = `TABLE         COLUMNS                   EQUALS                         SCOPE       HEARD BY
+public.tasks  project_id, owner, title  project_id = $1                project:$1  owner
+public.users  id, name                  name among public.tasks.owner  users       everyone
+
+A live query listens to user:{tasks.owner} in place of users.
+`
+	if got := mustRun(t, db, "deps", joined); got != among {
+		t.Errorf("got\n%s\nwant\n%s", got, among)
+	}
+	if got := mustRun(t, db, "deps", "--json", joined); !strings.Contains(strings.Join(strings.Fields(got), ""), `"equals":{},"among":{"name":"public.tasks.owner"},"scope":"users","lookup":"user:{tasks.owner}"}`) {
+		t.Error(got)
+	}
 	if got := mustRun(t, db, "deps", "board"); !strings.Contains(got, "project:$1") {
 		t.Error(got)
 	}

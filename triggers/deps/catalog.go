@@ -36,12 +36,16 @@ type relation struct {
 	kind     string // pg_class.relkind
 	own      bool   // it is neither the system's, nor pgbell's, nor temporary
 	columns  []string
-	root     uint32 // of a partition
+	types    []uint32 // of the columns; 0 of one that was dropped
+	root     uint32   // of a partition
 	rootName string
 	children []uint32       // by inheritance
 	key      []string       // columns of the primary key
+	secured  bool           // by row security: not everybody sees all rows
 	policies []string       // of row security, for those who read
 	virtual  map[int]string // columns that are computed when they are read
+
+	collations []uint32 // of the columns
 }
 
 type function struct {
@@ -110,6 +114,8 @@ func (c *catalog) relation(oid uint32) *relation {
 		select format('%I.%I', n.nspname, c.relname), c.relkind::text,
 			c.oid >= 16384 and c.relpersistence <> 't' and n.nspname <> all ('{pg_catalog,information_schema,pgbell}'),
 			array(select case when a.attisdropped then '' else a.attname::text end from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 order by a.attnum),
+			array(select a.atttypid from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 order by a.attnum),
+			array(select a.attcollation from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 order by a.attnum), c.relrowsecurity,
 			coalesce(r.oid, 0), coalesce(quote_ident(s.nspname) || '.' || quote_ident(r.relname), ''),
 			array(select i.inhrelid from pg_inherits i where i.inhparent = c.oid and c.relkind = 'r' order by 1),
 			array(select p.polqual::text from pg_policy p
@@ -122,7 +128,7 @@ func (c *catalog) relation(oid uint32) *relation {
 		from pg_class c join pg_namespace n on n.oid = c.relnamespace
 		left join pg_class r on c.relispartition and r.oid = pg_partition_root(c.oid) left join pg_namespace s on s.oid = r.relnamespace
 		where c.oid = $1`, oid,
-		&r.name, &r.kind, &r.own, &r.columns, &r.root, &r.rootName, &r.children, &r.policies, &r.key, &numbers, &expressions)
+		&r.name, &r.kind, &r.own, &r.columns, &r.types, &r.collations, &r.secured, &r.root, &r.rootName, &r.children, &r.policies, &r.key, &numbers, &expressions)
 	for i, n := range numbers {
 		r.virtual[n] = expressions[i]
 	}

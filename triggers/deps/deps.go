@@ -23,14 +23,15 @@ type Dependencies struct {
 }
 
 // Scan is a table as the query reads it. A change of a row matters only if the row, as it
-// was or as it became, is equal in all columns of Equals, and if it came, went, or changed
-// in one of Columns.
+// was or as it became, is equal in all columns of Equals and has in those of Among what the
+// lookups gave when the result was made, and if it came, went, or changed in one of Columns.
 type Scan struct {
 	OID     uint32   // of the table that is attached: of a partition, the one that it is of
 	Table   string   // its name with the schema, quoted where needed
 	Key     []string // its primary key's columns, as they come
 	Columns []string
 	Equals  []Equality // by the columns' order in the table
+	Among   []Among    // of what no parameter binds, in that order
 }
 
 // Equality is a column that is equal to a value in each row that matters. If the value is a
@@ -134,6 +135,7 @@ func (a *analyser) of(q *node) (Dependencies, error) {
 	if a.catalog.err != nil {
 		return Dependencies{}, a.catalog.err
 	}
+	a.lookUp()
 	for i := 0; i < len(a.scans); i++ {
 		if s := a.scans[i]; !s.only {
 			a.heirs(s)
@@ -151,7 +153,7 @@ func (a *analyser) heirs(s *scan) {
 			a.opaque(r.name)
 			continue
 		}
-		heir := &scan{relation: r, used: map[int]bool{}, equals: map[int]Value{}}
+		heir := &scan{relation: r, used: map[int]bool{}, equals: map[int]Value{}, among: map[int]source{}}
 		for att, name := range r.columns {
 			i := slices.Index(s.relation.columns, name) + 1
 			if i == 0 || name == "" {
@@ -161,6 +163,9 @@ func (a *analyser) heirs(s *scan) {
 			if v, ok := s.equals[i]; ok {
 				heir.equals[att+1] = v
 			}
+			if from, ok := s.among[i]; ok {
+				heir.among[att+1] = from
+			}
 		}
 		a.scans = append(a.scans, heir)
 	}
@@ -168,7 +173,8 @@ func (a *analyser) heirs(s *scan) {
 
 // add makes a result of s, or adds its columns to one that is equal otherwise.
 func (a *analyser) add(s *scan) {
-	out := Scan{OID: s.relation.oid, Table: s.relation.name, Key: s.relation.key, Columns: []string{}, Equals: []Equality{}}
+	out := Scan{OID: s.relation.oid, Table: s.relation.name, Key: s.relation.key, Columns: []string{}}
+	out.Equals, out.Among = s.bound()
 	if s.relation.root != 0 {
 		out.OID, out.Table = s.relation.root, s.relation.rootName
 	}
@@ -179,12 +185,9 @@ func (a *analyser) add(s *scan) {
 		if s.used[i+1] {
 			out.Columns = append(out.Columns, name)
 		}
-		if v, ok := s.equals[i+1]; ok {
-			out.Equals = append(out.Equals, Equality{name, v})
-		}
 	}
 	for i, before := range a.found.Scans {
-		if before.OID == out.OID && slices.Equal(before.Equals, out.Equals) {
+		if before.OID == out.OID && slices.Equal(before.Equals, out.Equals) && same(before.Among, out.Among) {
 			for _, c := range out.Columns {
 				a.found.Scans[i].Columns = appendNew(a.found.Scans[i].Columns, c)
 			}

@@ -48,6 +48,9 @@ func shown(d deps.Dependencies) string {
 		for i, e := range s.Equals {
 			text += []string{" where ", " and "}[min(i, 1)] + e.Column + " = " + e.Value.String()
 		}
+		for _, m := range s.Among {
+			text += " among " + m.Column + ": " + strings.TrimPrefix(m.Of.String(), "public.")
+		}
 		parts = append(parts, text)
 	}
 	for _, name := range d.Opaque {
@@ -117,9 +120,9 @@ func TestEachRule(t *testing.T) {
 
 		// Views, and what is used of them.
 		"select id, due from open_tasks where project_id = $1": "tasks(id project_id done due) where project_id = $1 and done = false; projects(id) where id = $1",
-		"select id from wide where team = $1":                  "tasks(id project_id done) where done = false; projects(id team) where team = $1",
-		"select boss from wide where team = $1":                "tasks(project_id done) where done = false; projects(id team) where team = $1; users(team name) where team = $1",
-		"select w from wide w":                                 "tasks(id project_id owner state done due size body seen weight small) where done = false; projects(id team); users(team name)",
+		"select id from wide where team = $1":                  "tasks(id project_id done) where done = false among project_id: projects.id; projects(id team) where team = $1",
+		"select boss from wide where team = $1":                "tasks(project_id done) where done = false among project_id: projects.id; projects(id team) where team = $1; users(team name) where team = $1",
+		"select w from wide w":                                 "tasks(id project_id owner state done due size body seen weight small) where done = false; projects(id team) among id: tasks.project_id; users(team name) among team: projects.team",
 		"select t from tasks t":                                "tasks(id project_id owner state done due size body seen weight small)",
 
 		// What no trigger tells of.
@@ -151,6 +154,78 @@ func TestEachRule(t *testing.T) {
 	var left int
 	if err := db.QueryRow(t.Context(), "select count(*) from pg_proc where proname = 'pgbell_query'").Scan(&left); err != nil || left > 0 {
 		t.Errorf("%d functions are left (%v)", left, err)
+	}
+}
+
+// A column that is equal to one of a bound scan is among the values of that one's rows.
+func TestColumnIsAmongThoseOfABoundScan(t *testing.T) {
+	db := connect(t, pgtest.Database(t))
+	exec(t, db, board+`
+		create domain feeling as mood;
+		create table cards (id int primary key, board int, owner int, due date, tag text, done boolean, felt feeling);
+		create table people (id int primary key, team int, born date, gone boolean, now mood);
+		create table teams (id int primary key, firm int, name text);
+		create table firms (id int primary key, land int);
+		create table lands (id int primary key);
+		create table hidden (id int primary key, owner int);
+		alter table hidden enable row level security;
+		create view all_cards as select c.id, c.board, c.owner, h.owner as second from cards c left join hidden h on h.id = c.id;
+		create table "Odd }{ table" (" a" int, "b""c" text);`)
+	for query, want := range map[string]string{
+		"select c.id from cards c join people p on p.id = c.owner where c.board = $1":                     "cards(id board owner) where board = $1; people(id) among id: cards.owner",
+		"select c.id from cards c left join people p on p.id = c.owner where c.board = 7":                 "cards(id board owner) where board = 7; people(id) among id: cards.owner",
+		"select c.id from cards c right join people p on p.id = c.owner where c.board = $1":               "people(id) among id: cards.owner; cards(id board owner) where board = $1", // no row is made up that passes
+		"select c.id from cards c right join people p on p.id = c.owner and c.board = $1":                 "people(id); cards(id board owner) where board = $1",
+		"select c.id from cards c full join people p on p.id = c.owner where c.board = $1":                "cards(id board owner) where board = $1; people(id)",
+		"select c.id from cards c join people p on p.id = c.owner or p.team = c.id where c.board = $1":    "cards(id board owner) where board = $1; people(id team)",
+		"select c.id from cards c join people p on p.born = c.due where c.board = $1":                     "cards(id board due) where board = $1; people(born)",
+		"select c.id from cards c join people p on p.id = c.owner and not p.gone where c.board = $1":      "cards(id board owner) where board = $1; people(id gone) where gone = false among id: cards.owner",
+		"select c.id from cards c join people p on p.id = c.owner where c.tag = 'x'":                      "cards(id owner tag) where tag = 'x'; people(id) among id: cards.owner",
+		"select c.id from cards c join people p on p.id = c.owner where p.team = $1 and c.board = $2":     "cards(id board owner) where board = $2; people(id team) where team = $1",
+		"select c.id from cards c join cards d on d.id = c.owner where c.board = $1":                      "cards(id board owner) where board = $1; cards(id) among id: cards.owner",
+		"select id from cards where board = $1 and owner in (select p.id from people p where p.team > 3)": "cards(id board owner) where board = $1; people(id team) among id: cards.owner",
+		"select id from cards where board = $1 and owner not in (select p.id from people p)":              "cards(id board owner) where board = $1; people(id)",
+		"select id, (select p.team from people p where p.id = c.owner) from cards c where c.board = $1":   "cards(id board owner) where board = $1; people(id team) among id: cards.owner",
+
+		"select t.id from cards c join people p on p.id = c.owner left join teams t on t.id = p.team where c.board = $1 and not p.gone":                                      "cards(board owner) where board = $1; people(id team gone) where gone = false among id: cards.owner; teams(id) among id: people.team",
+		"select 1 from cards c join people p on p.id = c.owner join teams t on t.id = p.team join firms f on f.id = t.firm join lands l on l.id = f.land where c.board = $1": "cards(board owner) where board = $1; people(id team) among id: cards.owner; teams(id firm) among id: people.team; firms(id land) among id: teams.firm; lands(id)",
+
+		"select c.id from cards c join people p on p.now = c.felt::mood where c.board = $1": "cards(id board felt) where board = $1; people(now)",
+		"select c.id from cards c join people p on p.id = c.owner where c.felt::mood = $1":  "cards(id owner felt) where felt = $1; people(id)",
+
+		// Through limits, and row security.
+		"select p.id from (select owner from cards where board = $1 order by id limit 3) z join people p on p.id = z.owner":  "cards(id board owner) where board = $1; people(id) among id: cards.owner",
+		"select z.id from (select id from people order by team limit 3) z join cards c on c.owner = z.id where c.board = $1": "people(id team); cards(board owner) where board = $1",
+		"select z.id from cards c, lateral (select id from people p where p.id = c.owner limit 3) z where c.board = $1":      "cards(board owner) where board = $1; people(id) among id: cards.owner",
+		"select p.team from all_cards c join people p on p.id = c.owner where c.board = $1":                                  "cards(id board owner) where board = $1; hidden(id) among id: cards.id; people(id team) among id: cards.owner",
+		"select p.team from hidden h join people p on p.id = h.owner where h.id = $1":                                        "hidden(id owner) where id = $1; people(id team)",
+		"select p.team from all_cards c join people p on p.id = c.second where c.board = $1":                                 "cards(id board) where board = $1; hidden(id owner) among id: cards.id; people(id team)",
+	} {
+		d, err := deps.Of(t.Context(), db, query)
+		if err != nil {
+			t.Errorf("%s: %v", query, err)
+		} else if got := shown(d); got != want {
+			t.Errorf("%s\n got %s\nwant %s", query, got, want)
+		}
+	}
+	param := func(n int) string { return fmt.Sprintf("u.a%d::int", n) }
+	for query, want := range map[string]string{
+		"select c.id from cards c join people p on p.id = c.owner and not p.gone join teams t on t.id = p.team where c.board = $1": `array(select distinct x."team"::pg_catalog.text from public.people x where x."team" is not null and x."gone" operator(pg_catalog.=) false and ` +
+			`x."id" operator(pg_catalog.=) any (select x."owner" from public.cards x where x."owner" is not null and x."board" operator(pg_catalog.=) u.a1::int) limit 9)`,
+		`select p.id from only "Odd }{ table" o join people p on p.id = o." a" where o."b""c" = 'x\''y'`:    `array(select distinct x." a"::pg_catalog.text from only public."Odd }{ table" x where x." a" is not null and x."b""c" operator(pg_catalog.=) E'x\\''y' limit 9)`,
+		"select p.id from cards c join people p on p.id = c.owner where c.id = -5 and c.due = '2024-02-29'": `array(select distinct x."owner"::pg_catalog.text from public.cards x where x."owner" is not null and x."id" operator(pg_catalog.=) '-5'::pg_catalog.int8 and x."due" operator(pg_catalog.=) E'2024-02-29' limit 9)`,
+	} {
+		d, err := deps.Of(t.Context(), db, query)
+		if err != nil {
+			t.Fatalf("%s: %v", query, err)
+		}
+		s := d.Scans[len(d.Scans)-1]
+		if len(s.Among) != 1 || s.Among[0].Of.SQL(param, 9) != want {
+			t.Errorf("%s: %s\n got %s\nwant %s", query, shown(d), s.Among[0].Of.SQL(param, 9), want)
+		}
+		if !strings.Contains(query, "$1") {
+			exec(t, db, "set standard_conforming_strings = off; select "+s.Among[0].Of.SQL(param, 9)+"; reset standard_conforming_strings")
+		}
 	}
 }
 
@@ -243,7 +318,7 @@ func TestTablesOfOtherKinds(t *testing.T) {
 		"select last_value from numbers":                      "opaque public.numbers",
 		"select nextval('numbers')":                           "time nextval(regclass)",
 		"select body from notes where id = $1":                "notes(id owner body) where id = $1; users(team name); projects(team)",
-		"select body from notes where owner = $1":             "notes(owner body) where owner = $1; users(team name) where name = $1; projects(team)",
+		"select body from notes where owner = $1":             "notes(owner body) where owner = $1; users(team name) where name = $1; projects(team) among team: users.team",
 	} {
 		d, err := deps.Of(t.Context(), db, query)
 		if err != nil {

@@ -15,7 +15,8 @@
 // another result, then for one of the rows there is a scan of its table for which
 //
 //   - the row as it was, or the row as it became, has the scan's values in all columns of
-//     Equals, and
+//     Equals, and in those of Among one of the values that the lookup gave in the snapshot
+//     of the first result, and
 //   - the row came or went, or one of Columns changed.
 //
 // A result is the rows, in any order. What depends on the order in which tables happen to be
@@ -65,6 +66,19 @@
 //     they are read are the columns that they are made of.
 //  12. A column counts if the query names it anywhere, but for columns of subqueries that
 //     nobody asks for.
+//  13. Where no parameter binds a scan, a column of it that is equal to one of a bound scan,
+//     its source, is among the values that the source's rows have there: people.id among
+//     the owners of the cards of a board. A lookup gives them, a query of the source with
+//     all that binds it, and nothing else. Why no change goes unheard: all that binds the
+//     source follows from what is equal in each row of the scan that matters. So each of
+//     these is beside a row that the lookup reads, and within one state of the tables rows
+//     with other values don't matter. From one state to another the lookup gives other values
+//     only if a row came, went or changed that the source's own scan tells of: until something
+//     is heard, the values are those that were found. What is heard has the query run again,
+//     and its lookups with it, in one snapshot. A source may be bound by a lookup itself, up
+//     to [maxLookups] deep. None is a table with row security, of which a lookup might see
+//     less than a view's owner does, nor a column of dates, whose text is as the session
+//     writes it.
 //
 // What a domain checks can fail a query, and no more. Materialized views, foreign tables, catalogs, temporary tables and system columns (ctid)
 // are opaque: no trigger tells when they change.

@@ -164,11 +164,22 @@ func neighbours(facts []fact) map[term][]term {
 
 // resolve returns what t is equal to for the whole query, by what is equal to what.
 func (t term) resolve(next map[term][]term) (value term, ok bool) {
-	reached, seen := []term{t}, map[term]bool{t: true}
-	for i := 0; i < len(reached); i++ {
-		if reached[i].fixed() {
-			return reached[i], true
+	for _, r := range t.reached(next) {
+		if r.fixed() {
+			return r, true
 		}
+	}
+	return term{}, false
+}
+
+// reached are all that t is equal to, itself first, then the nearest.
+func (t term) reached(next map[term][]term) []term {
+	reached := []term{t}
+	if len(next[t]) == 0 {
+		return reached
+	}
+	seen := map[term]bool{t: true}
+	for i := 0; i < len(reached); i++ {
 		for _, n := range next[reached[i]] {
 			if !seen[n] {
 				seen[n] = true
@@ -176,7 +187,7 @@ func (t term) resolve(next map[term][]term) (value term, ok bool) {
 			}
 		}
 	}
-	return term{}, false
+	return reached
 }
 
 // at is the nth of l, from 1.

@@ -166,13 +166,12 @@ func (a *analyser) scan(s *scan, rt int, around []fact, l *level) {
 		a.opaque(s.relation.name)
 		return
 	}
-	s.equals = map[int]Value{}
-	equal := neighbours(around)
+	s.equals, s.level, s.rt, s.equal = map[int]Value{}, l, rt, neighbours(around)
 	for att, column := range s.relation.columns {
 		if _, virtual := s.relation.virtual[att+1]; virtual || column == "" {
 			continue // no trigger sees it
 		}
-		if v, ok := (term{level: l, rt: rt, att: att + 1}).resolve(equal); ok {
+		if v, ok := (term{level: l, rt: rt, att: att + 1}).resolve(s.equal); ok {
 			s.equals[att+1] = v.value
 		}
 	}

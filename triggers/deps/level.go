@@ -29,6 +29,11 @@ type scan struct {
 	only     bool // without the tables that inherit
 	used     map[int]bool
 	equals   map[int]Value
+	among    map[int]source
+
+	level *level // where it stands
+	rt    int
+	equal map[term][]term // what is equal to what in each row that matters
 }
 
 // Kinds of entries of a range table (RTEKind, src/include/nodes/parsenodes.h).

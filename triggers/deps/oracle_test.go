@@ -45,11 +45,13 @@ begin
 		execute format('create trigger see after insert or update or delete on %s for each row execute function f.see(%L)', t, t);
 	end loop;
 end $$;
-create function f.try(query text, statements text[], one int, two int, three text) returns table (n int, differs boolean, changes text) language plpgsql as $$
+create function f.try(query text, lookups text, statements text[], one int, two int, three text)
+returns table (n int, differs boolean, changes text, gave text, moved boolean) language plpgsql as $$
 declare
 	digest text := 'select coalesce(string_agg(r::text, chr(10) order by r::text collate "C"), '''') from (' || query || ') r';
 	before text;
 	after  text;
+	later  text;
 	plan   json;
 begin
 	set local role reader;
@@ -58,15 +60,18 @@ begin
 		return; -- others show the same in less time
 	end if;
 	execute digest into before using one, two, three;
+	execute lookups into gave using one, two, three;
 	reset role;
 	for i in 1 .. cardinality(statements) loop
 		begin
 			execute statements[i];
 			set local role reader;
 			execute digest into after using one, two, three;
+			execute lookups into later using one, two, three;
 			reset role;
 			n := i;
 			differs := after is distinct from before;
+			moved := later is distinct from gave;
 			changes := (select jsonb_agg(jsonb_build_object('table', s.tbl, 'old', s.old, 'new', s.new)) from f.seen s
 				where s.old::text is distinct from s.new::text);
 			raise exception 'undo';
@@ -110,7 +115,14 @@ type tried struct {
 	N       int
 	Differs bool
 	Changes changes
+	Found   found // by the lookups, before
+	Moved   bool  // they found something else afterwards
 }
+
+// found are the values of each lookup, by its SQL; null where they are too many to be scopes.
+type found map[string][]string
+
+func (f *found) ScanText(v pgtype.Text) error { return json.Unmarshal([]byte(v.String), f) }
 
 type changes []change
 
@@ -122,7 +134,7 @@ func (c *changes) ScanText(v pgtype.Text) error {
 }
 
 // hears says whether d has a scan for which the change of a row matters.
-func hears(d Dependencies, c change, values []string) bool {
+func hears(d Dependencies, c change, values []string, found found) bool {
 	old, new := c.Old, c.New
 	matches := func(s Scan, row map[string]any) bool {
 		for _, e := range s.Equals {
@@ -131,6 +143,11 @@ func hears(d Dependencies, c change, values []string) bool {
 				want = values[p-1]
 			}
 			if row[e.Column] == nil || fmt.Sprint(row[e.Column]) != want {
+				return false
+			}
+		}
+		for _, m := range s.Among {
+			if of := found[nameOf(m)]; of != nil && (row[m.Column] == nil || !slices.Contains(of, fmt.Sprint(row[m.Column]))) {
 				return false
 			}
 		}
@@ -168,10 +185,30 @@ func newTrial(name, sql string, args ...any) (x trial) {
 	return x
 }
 
-// try tries the statements.
-func (x *trial) try(ctx context.Context, conn *pgx.Conn) error {
+func lookup(m Among) string { return m.Of.SQL(func(n int) string { return fmt.Sprint("$", n) }, 101) }
+
+// nameOf is one that renumbering leaves as it is.
+func nameOf(m Among) string { return strings.ReplaceAll(lookup(m), "$", "#") }
+
+// lookups is a query for what the lookups of d give.
+func lookups(d Dependencies) string {
+	parts := []string{}
+	for _, s := range d.Scans {
+		for _, m := range s.Among {
+			name := "'" + strings.ReplaceAll(nameOf(m), "'", "''") + "'"
+			if part := name + ", (select case when count(*) <= 100 then coalesce(array_agg(y order by y), '{}') end from unnest(" + lookup(m) + ") y)"; !slices.Contains(parts, part) {
+				parts = append(parts, part)
+			}
+		}
+	}
+	return "select json_build_object(" + strings.Join(parts, ", ") + ")"
+}
+
+// try tries the statements, and what lookups gives, a query.
+func (x *trial) try(ctx context.Context, conn *pgx.Conn, lookups string) error {
 	// What is executed has its parameters by their own numbers, all three.
-	rows, err := conn.Query(ctx, "select * from f.try($1, $2, $3, $4, $5)", unnumbered(x.query, x.which), x.statements, x.args[0], x.args[1], x.args[2])
+	rows, err := conn.Query(ctx, "select * from f.try($1, $2, $3, $4, $5, $6)", unnumbered(x.query, x.which), unnumbered(lookups, x.which),
+		x.statements, x.args[0], x.args[1], x.args[2])
 	if err == nil {
 		x.results, err = pgx.CollectRows(rows, pgx.RowToStructByPos[tried])
 	}
@@ -220,6 +257,24 @@ var corpus = []string{
 	"select z.id from (select p.id, t.tag from projects p left join tasks t on t.project = p.id and p.team = 2) z where z.tag is null",
 	"select p.id, t.id, b.id from projects p left join tasks t on t.project = p.id and p.team = 2 left join big b on b.team = t.project",
 	"select p.id, t.id from projects p full join tasks t on t.project = p.team and t.assignee = p.team where t.project = $1",
+	"select t.id, u.name from tasks t left join users u on u.id = t.assignee where t.project = $1",
+	"select t.id, u.id from tasks t join users u on u.nick = t.tag where t.project = $1",
+	"select b.id, b.tag from projects p join tasks t on t.project = p.id join big b on b.team = t.assignee where p.team = $1",
+	"select e.kind from projects p join tasks t on t.project = p.id join big b on b.team = t.assignee join events e on e.project = b.small where p.team = $1",
+	"select z.team, b.tag from team_counts z join big b on b.team = z.team where z.name = 'Ann'",
+	"select b.id, z.id from (select id, team from big order by id limit 2) b join (select id, project from tasks where assignee = $1 order by id limit 2) z on z.project = b.team",
+	"select b.id, b.tag from tasks t, lateral (select * from big b where b.team = t.project order by b.id limit 1) b where t.assignee = $1",
+	"select x.tag, t.id from things x join tasks t on t.project = x.id where t.assignee = $1",
+	"select b.tag from things x join big b on b.team = x.project where x.tag = 'y'",
+	"select b.tag from only things x left join big b on b.team = x.project where x.id = $1",
+	"select t.id, m.tag from tasks t join tasks m on m.id = t.project where t.assignee = $1",
+	"select t.id from tasks t where t.assignee = $1 and t.project in (select p.id from projects p where p.title = 'x')",
+	"select t.id from tasks t where t.assignee = $1 and t.project not in (select p.owner from projects p)",
+	"select t.id, p.title from tasks t join projects p on p.title = t.tag where t.project = $1 and not t.done",
+	"select b.id, b.tag, t.id from big b join tasks t on t.project = b.team where t.state = 'held' and not t.done",
+	"select b.id, t.id from big b left join tasks t on t.project = b.team and t.assignee = $1",
+	"select b.id, t.id from big b full join tasks t on t.project = b.team where t.assignee = $1 or b.team = 2",
+	"with recursive r (id, boss) as (select id, project from tasks where id = $1 union select t.id, t.project from tasks t join r on t.id = r.boss) select r.id, b.tag from r join big b on b.id = r.boss",
 }
 
 // try takes a query of the corpus or, where these end, makes one, and tries statements. It is
@@ -255,7 +310,7 @@ func try(t testing.TB, conn *pgx.Conn, seed uint64, statements int) (x trial, d 
 	for range statements {
 		x.statements = append(x.statements, g.statement(tables))
 	}
-	err = x.try(t.Context(), conn)
+	err = x.try(t.Context(), conn, lookups(d))
 	if pgErr := (*pgconn.PgError)(nil); errors.As(err, &pgErr) && (pgErr.Code == "21000" || pgErr.Code == "22003") {
 		return x, d, false
 	} else if err != nil {
@@ -270,12 +325,13 @@ func unnumbered(query string, which []int) string {
 
 // heard says whether d tells of the change that a statement made.
 func (x trial) heard(d Dependencies, r tried) bool {
-	return slices.ContainsFunc(r.Changes, func(c change) bool { return hears(d, c, x.values) })
+	return slices.ContainsFunc(r.Changes, func(c change) bool { return hears(d, c, x.values, r.Found) })
 }
 
 // count is of what statements did, and of which a query's dependencies tell.
 type count struct {
-	scans, bound      int // scans, and those with an equality
+	scans, bound      int // scans, and those with an equality, or a lookup
+	among             int // those with a lookup
 	statements        int
 	differing         int // the result is another
 	needless, byTable int // the result is the same: told by scope, and if all changes of a table were
@@ -284,6 +340,7 @@ type count struct {
 func (c *count) add(o count) {
 	c.scans += o.scans
 	c.bound += o.bound
+	c.among += o.among
 	c.statements += o.statements
 	c.differing += o.differing
 	c.needless += o.needless
@@ -291,8 +348,8 @@ func (c *count) add(o count) {
 }
 
 func (c count) String() string {
-	return fmt.Sprintf("%d of %d scans with an equality; %d statements, %d results changed; needless %d, by table %d",
-		c.bound, c.scans, c.statements, c.differing, c.needless, c.byTable)
+	return fmt.Sprintf("%d of %d scans bound, %d by a lookup; %d statements, %d results changed; needless %d, by table %d",
+		c.bound, c.scans, c.among, c.statements, c.differing, c.needless, c.byTable)
 }
 
 // count fails t where d misses a change of x's result.
@@ -304,6 +361,8 @@ func (x trial) count(t testing.TB, d Dependencies) (c count) {
 		switch {
 		case r.Differs && !heard:
 			t.Fatalf("%v\nits result was changed, unheard, by %s\nDepends on %+v\nThe rows %v", x, x.statements[r.N-1], d.Scans, r.Changes)
+		case r.Moved && !heard:
+			t.Fatalf("%v\nwhat its lookups give was changed, unheard, by %s\nDepends on %+v\nThe rows %v\nThey gave %v", x, x.statements[r.N-1], d.Scans, r.Changes, r.Found)
 		case r.Differs:
 			c.differing++
 		case heard:
@@ -344,7 +403,8 @@ func TestNoChangedResultIsMissed(t *testing.T) {
 		}
 		for _, s := range d.Scans {
 			all.scans++
-			all.bound += min(1, len(s.Equals))
+			all.bound += min(1, len(s.Equals)+len(s.Among))
+			all.among += min(1, len(s.Among))
 		}
 		all.add(x.count(t, d))
 	}
