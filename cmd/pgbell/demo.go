@@ -25,6 +25,7 @@ import (
 	"github.com/pgbell/pgbell/cmd/pgbell/demo"
 	"github.com/pgbell/pgbell/internal/pgtemp"
 	"github.com/pgbell/pgbell/sse"
+	"github.com/pgbell/pgbell/sse/pglive"
 )
 
 func demoCommand() *cli.Command {
@@ -81,7 +82,11 @@ func runDemo(ctx context.Context, c *cli.Command) (err error) {
 	if err := printDemo(c.Root().Writer, page, try); err != nil {
 		return err
 	}
-	s := &server{conf: conf, listener: ln, web: sse.Config{Authenticate: whoeverItSays}, pages: demo.NewPage(pool, try, log), status: true, guard: loopbackNames, log: log}
+	s := &server{
+		conf: conf, listener: ln, web: sse.Config{Authenticate: whoeverItSays, NoArguments: []string{"user"}},
+		live:  &pglive.Config{Role: conf.User, Logger: log}, // who may do all in this database, as whoever connects
+		pages: demo.NewPage(pool, try, log), status: true, guard: loopbackNames, log: log,
+	}
 	return s.run(ctx)
 }
 

@@ -204,6 +204,17 @@ func TestDemoKeepsItsDatabase(t *testing.T) {
 	if _, data := alice.next(); !strings.Contains(data, `"key":{"id":2}`) {
 		t.Errorf("alice hears %s, want her own row", data)
 	}
+	exec1(t, again.db, "create function mine(user_id text) returns setof todos stable begin atomic select * from todos t where t.owner = user_id; end; select pgbell.live('mine')")
+	live := openStream(t, http.DefaultClient, again.page+"events?user=alice&live=mine")
+	exec1(t, again.db, "delete from todos where owner = 'bob'; update todos set id = 3")
+	if _, data := live.next(); data != `{"live":"mine","op":"changed"}` {
+		t.Errorf("alice's live query says %s", data)
+	}
+	for user, want := range map[string]string{"alice": `"rows":[{"id":3,"owner":"alice"}]`, "bob": `"rows":[]`} {
+		if code, got := get(t, again.page+"live/mine?user="+user); code != 200 || !strings.Contains(got, want) {
+			t.Errorf("%s gets %d %s", user, code, got)
+		}
+	}
 	r := runEnv(t, nil, "demo", "--addr", "127.0.0.1:0", "--keep", dir)
 	wantError(t, r, 1, dir, "in use")
 }

@@ -13,7 +13,7 @@ const (
 	// lookEvery is how often the catalog is asked whether the queries are what they were:
 	// Postgres tells nobody of a function that was replaced.
 	lookEvery = 2 * time.Second
-	lookLeast = 200 * time.Millisecond // between two looks for what isn't known
+	lookLeast = 200 * time.Millisecond // between a look and one for what isn't known
 )
 
 // watchCatalog loads what is registered, and again whenever it may be another.
@@ -22,6 +22,9 @@ func (e *Engine) watchCatalog(ctx context.Context) error {
 	defer tick.Stop()
 	failing := false
 	for {
+		e.mu.Lock()
+		e.looks.begun++
+		e.mu.Unlock()
 		err := e.lookOnce(ctx)
 		switch {
 		case ctx.Err() != nil:
@@ -36,18 +39,31 @@ func (e *Engine) watchCatalog(ctx context.Context) error {
 		}
 		failing = err != nil
 		e.mu.Lock()
-		e.looked = time.Now()
-		close(e.lookDone)
-		e.lookDone = make(chan struct{})
+		e.looks.ended = e.looks.begun
+		close(e.looks.done)
+		e.looks.done = make(chan struct{})
 		e.mu.Unlock()
 		e.sweep()
+		rest := time.After(lookLeast)
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-		case <-e.looks:
+		case <-e.looks.ask:
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-rest:
+			}
 		}
 	}
+}
+
+// looks are what the catalog is asked.
+type looks struct {
+	ask          chan struct{} // somebody asks for what isn't known
+	begun, ended int
+	done         chan struct{} // closed when the next ends
 }
 
 func (e *Engine) lookOnce(ctx context.Context) error {
@@ -72,23 +88,25 @@ func (e *Engine) lookOnce(ctx context.Context) error {
 	return nil
 }
 
-// know waits until the catalog was looked at, if name isn't known: it may have been registered
-// just now.
+// know waits until the catalog was looked at from now on, if name isn't known: it may have been
+// registered just now.
 func (e *Engine) know(ctx context.Context, name string) {
 	e.mu.Lock()
-	_, broken := e.broken[name]
-	known := e.queries[name] != nil || broken || time.Since(e.looked) < lookLeast
-	done := e.lookDone
-	e.mu.Unlock()
-	if known {
+	defer e.mu.Unlock()
+	if _, broken := e.broken[name]; broken || e.queries[name] != nil {
 		return
 	}
-	signal(e.looks)
 	ctx, cancel := context.WithTimeout(ctx, lookEvery)
 	defer cancel()
-	select {
-	case <-done:
-	case <-ctx.Done():
+	for next := e.looks.begun + 1; e.looks.ended < next && ctx.Err() == nil; {
+		signal(e.looks.ask)
+		done := e.looks.done
+		e.mu.Unlock()
+		select {
+		case <-done:
+		case <-ctx.Done():
+		}
+		e.mu.Lock()
 	}
 }
 

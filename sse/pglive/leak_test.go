@@ -37,8 +37,27 @@ func TestHiddenRowsChangeNoFrame(t *testing.T) {
 			streams[mode] = append(streams[mode], s.open("ann/x, ann", values, header...))
 		}
 	}
+	told := map[string]int{}
+	compare := func(mode, after string) {
+		t.Helper()
+		var got [2][]string
+		for i, s := range servers {
+			for _, f := range s.framesOf(streams[mode][i]) {
+				if f.name == "ready" {
+					f.data = ""
+				}
+				got[i] = append(got[i], f.name+" "+f.data)
+				told[f.Op]++
+			}
+			slices.Sort(got[i]) // which query comes first is chance
+		}
+		if !slices.Equal(got[0], got[1]) {
+			t.Fatalf("%s, rows=%s:\nwith hidden rows %q\nwithout %q", after, mode, got[0], got[1])
+		}
+	}
 	for _, mode := range modes {
 		open(mode, nil)
+		compare(mode, "at first")
 	}
 	id := func() int { return rnd.IntN(6) }
 	visible := []func() string{
@@ -63,9 +82,9 @@ func TestHiddenRowsChangeNoFrame(t *testing.T) {
 		func() string { return "delete from members where person = 'bob'" },
 		func() string { return "select pgbell.publish('tasks', '1'), pgbell.publish('project:1', '1')" },
 	}
-	told := map[string]int{}
 	for step := range *steps / 5 {
 		back, mode := rnd.IntN(3) == 0, modes[rnd.IntN(3)]
+		after := fmt.Sprintf("step %d, %s comes back: %v", step, mode, back)
 		ids := make([]string, len(servers))
 		if back {
 			for i, st := range streams[mode] {
@@ -73,46 +92,35 @@ func TestHiddenRowsChangeNoFrame(t *testing.T) {
 				st.close()
 			}
 		}
-		did := []string{}
-		for range rnd.IntN(3) {
-			did = append(did, hidden[rnd.IntN(len(hidden))]())
-			servers[0].w.exec(did[len(did)-1])
+		hide := func(n int) {
+			for range n {
+				sql := hidden[rnd.IntN(len(hidden))]()
+				servers[0].w.exec(sql)
+				after += "\n-- " + sql
+			}
 		}
+		hide(rnd.IntN(3))
 		if rnd.IntN(2) == 0 {
-			did = append(did, visible[rnd.IntN(len(visible))]())
+			sql := visible[rnd.IntN(len(visible))]()
 			for _, s := range servers {
-				s.w.exec(did[len(did)-1])
+				s.w.exec(sql)
 			}
+			after += "\n" + sql
 		}
-		for range rnd.IntN(2) {
-			did = append(did, hidden[rnd.IntN(len(hidden))]())
-			servers[0].w.exec(did[len(did)-1])
-		}
-		compare := func(mode string) {
-			t.Helper()
-			var got [2][]string
+		// Who comes back amid a run for a visible row may be told of it, or that it can't be told: that
+		// is chance. What only a hidden row has begun makes no difference.
+		if other := modes[(slices.Index(modes, mode)+1)%len(modes)]; back {
+			compare(other, after)
+			hide(rnd.IntN(3))
 			for i, s := range servers {
-				for _, f := range s.framesOf(streams[mode][i]) {
-					if f.name == "ready" {
-						f.data = ""
-					}
-					got[i] = append(got[i], f.name+" "+f.data)
-					told[f.Op]++
+				if got := s.emitted(streams[other][i]); len(got) > 0 {
+					t.Fatalf("%s: got %v", after, got)
 				}
-				slices.Sort(got[i]) // which query comes first is chance
-			}
-			if !slices.Equal(got[0], got[1]) {
-				t.Fatalf("step %d (back %v), rows=%s, after %q:\nwith hidden rows %q\nwithout %q", step, back, mode, did, got[0], got[1])
-			}
-		}
-		if back {
-			if rnd.IntN(2) == 0 { // what was done is over when it comes back
-				compare(modes[(slices.Index(modes, mode)+1)%len(modes)])
 			}
 			open(mode, ids)
 		}
 		for _, mode := range modes {
-			compare(mode)
+			compare(mode, after)
 		}
 	}
 	t.Log("frames:", told)

@@ -44,19 +44,17 @@ type Engine struct {
 	runs *pgxpool.Pool // as cfg.Role
 	look *pgxpool.Pool // as who conf logs in as
 
-	mu       sync.Mutex
-	queries  map[string]*query // by name
-	broken   map[string]string // why others can't be kept fresh, by name
-	mark     string            // of the catalog when they were read
-	looked   time.Time         // when the catalog was
-	lookDone chan struct{}     // closed when it is again
-	entries  map[string]*entry
-	waiting  map[*entry]struct{} // to be run at their due time
-	paces    map[string]*pace    // by query
-	stats    Stats
+	mu      sync.Mutex
+	queries map[string]*query // by name
+	broken  map[string]string // why others can't be kept fresh, by name
+	mark    string            // of the catalog when they were read
+	looks   looks
+	entries map[string]*entry
+	waiting map[*entry]struct{} // to be run at their due time
+	paces   map[string]*pace    // by query
+	stats   Stats
 
 	kick   chan struct{} // something waits that may be due sooner
-	looks  chan struct{} // somebody asks for what isn't known
 	worker chan struct{} // holds a place for each statement that runs
 }
 
@@ -92,7 +90,7 @@ func New(conf *pgx.ConnConfig, b *bus.Bus, cfg Config) (*Engine, error) {
 	e := &Engine{
 		bus: b, cfg: cfg, log: cfg.Logger,
 		queries: map[string]*query{}, broken: map[string]string{}, entries: map[string]*entry{}, paces: map[string]*pace{}, waiting: map[*entry]struct{}{},
-		lookDone: make(chan struct{}), kick: make(chan struct{}, 1), looks: make(chan struct{}, 1), worker: make(chan struct{}, cfg.MaxConns),
+		looks: looks{ask: make(chan struct{}, 1), done: make(chan struct{})}, kick: make(chan struct{}, 1), worker: make(chan struct{}, cfg.MaxConns),
 	}
 	var err error
 	if e.look, err = pool(conf, "pgbell live", 1, nil); err != nil {

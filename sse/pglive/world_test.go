@@ -404,29 +404,34 @@ func with(v url.Values, name, value string) url.Values {
 	return v
 }
 
-// frames returns what st gets of all that was committed before.
+// framesOf returns what st gets of all that was committed before.
 func (s *server) framesOf(st *stream) (got []frame) {
 	s.w.t.Helper()
-	collect := func() {
-		s.w.syncs++
-		s.w.exec(`select pgbell.publish('sync', $1)`, s.w.syncs)
-		for {
-			f, ok := st.next()
-			if !ok {
-				s.w.t.Fatalf("the stream ended after %v", got)
-			}
-			if f.name != "sync" {
-				got = append(got, f)
-			} else if string(f.Data) == fmt.Sprint(s.w.syncs) { // others are replayed
-				return
-			}
+	got = s.emitted(st)
+	s.w.until("nothing is pending", func() bool { return s.engine.Stats().Pending == 0 })
+	for range 2 { // the stream was woken, but may write what woke it after the first event
+		got = append(got, s.emitted(st)...)
+	}
+	return got
+}
+
+// emitted returns what st gets until all that was committed before is emitted, and so known to
+// be pending.
+func (s *server) emitted(st *stream) (got []frame) {
+	s.w.t.Helper()
+	s.w.syncs++
+	s.w.exec(`select pgbell.publish('sync', $1)`, s.w.syncs)
+	for {
+		f, ok := st.next()
+		if !ok {
+			s.w.t.Fatalf("the stream ended after %v", got)
+		}
+		if f.name != "sync" {
+			got = append(got, f)
+		} else if string(f.Data) == fmt.Sprint(s.w.syncs) { // others are replayed
+			return got
 		}
 	}
-	collect() // all that was committed before is emitted now, and known to be pending
-	s.w.until("nothing is pending", func() bool { return s.engine.Stats().Pending == 0 })
-	collect() // the stream was woken, but may write what woke it after this
-	collect()
-	return got
 }
 
 func ops(frames []frame) string {
