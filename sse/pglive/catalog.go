@@ -170,8 +170,12 @@ func (e *Engine) note(ctx context.Context, name string, q *query, problem string
 			if !slices.Contains(depends, r.Table) {
 				depends = append(depends, r.Table)
 			}
-			if r.Scope != "" && !slices.Contains(scopes, r.Scope) {
-				scopes = append(scopes, r.Scope)
+			scope := r.Scope
+			if q.lookups > 0 && r.Lookup != "" {
+				scope = r.Lookup
+			}
+			if scope != "" && !slices.Contains(scopes, scope) {
+				scopes = append(scopes, scope)
 			}
 		}
 	}

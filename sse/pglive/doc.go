@@ -20,6 +20,21 @@
 // includes the snapshot of the first run that had the present result was told of that result.
 // About all others nothing is certain, and they are told to fetch again.
 //
+// # What is looked up
+//
+// A row of people may matter only as the owner of a card on the board: its scopes are those of
+// the owners that there are. A lookup finds them, in the statement that runs the query, and so
+// in the result's snapshot. What else may change the result of that snapshot, and who the owners
+// are, is told of by the scopes of cards ([github.com/pgbell/pgbell/triggers/deps] says why).
+//
+// A new entry observes the scopes without lookups, if these tell of all. After a run it observes
+// those for what was found. Of a scope that is new, it may have missed what was emitted since
+// the run's snapshot. So it stays pending from the begin of that run, and runs again: that run
+// begins when the entry observes the scopes that the first one found, and sees what was missed.
+// It finds the same, or what changed meanwhile was heard or is seen now, and the entry runs once
+// more if a scope is new again. What each of these runs gave is told: it is the result at its
+// snapshot, and no id of a stream goes past the begin of the last one.
+//
 // # Why nothing leaks
 //
 // A frame follows from the result alone, and so does what is decided when a client comes back:

@@ -22,7 +22,9 @@ type entry struct {
 
 	query  *query // nil while it can't be kept fresh
 	values []*string
+	scopes []string
 	stop   func() // ends the observation of scopes; nil if there is none
+	narrow bool   // scopes are those for what lookups found
 
 	watches map[*watch]struct{}
 	asking  int       // calls of Result that wait
@@ -174,7 +176,7 @@ func (e *Engine) enter(id sse.Identity, asked sse.LiveQuery) (*entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	scopes, err := q.scopes(values)
+	scopes, all, err := q.scopes(values)
 	if err != nil {
 		return nil, err
 	}
@@ -183,7 +185,7 @@ func (e *Engine) enter(id sse.Identity, asked sse.LiveQuery) (*entry, error) {
 	}
 	en := &entry{
 		key: key, id: id, asked: asked, ofUser: q.names.ask(userArg), ofGroups: q.names.ask(groupsArg), query: q, values: values, watches: map[*watch]struct{}{}, idle: time.Now(),
-		dirty: true, done: make(chan struct{}), state: sse.LiveState{Pending: true},
+		narrow: !all, dirty: true, done: make(chan struct{}), state: sse.LiveState{Pending: true},
 	}
 	e.entries[key] = en
 	e.observe(en, scopes)
@@ -205,6 +207,7 @@ func (e *Engine) unknown(asked sse.LiveQuery) error {
 // neither the former nor these.
 func (e *Engine) observe(en *entry, scopes []string) {
 	former := en.stop
+	en.scopes = scopes
 	en.stop = e.bus.Observe(scopes, func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()
@@ -213,6 +216,25 @@ func (e *Engine) observe(en *entry, scopes []string) {
 	if former != nil {
 		former()
 	}
+}
+
+// follow has en observe the scopes for what the lookups of a run found. Of one that it didn't
+// observe before, what happened since the run's snapshot is unheard: en is to run again.
+func (e *Engine) follow(en *entry, o outcome) error {
+	if o.query != en.query || en.query.lookups == 0 {
+		return nil // it is another by now, and runs again
+	}
+	scopes, err := en.query.scopesWith(en.values, o.found)
+	if err != nil {
+		return limitError(err.Error())
+	}
+	news := func(s string) bool { return !slices.Contains(en.scopes, s) }
+	if added := slices.ContainsFunc(scopes, news); added || len(scopes) != len(en.scopes) {
+		en.dirty = en.dirty || added && en.narrow
+		e.observe(en, scopes)
+	}
+	en.narrow = true
+	return nil
 }
 
 // happened notes that the result may be another. The caller holds mu.

@@ -22,6 +22,8 @@ type query struct {
 	names names    // of the arguments, in the function's order
 	key   []string // columns of the result that tell a row from the others; none: all do
 	sql   string
+
+	lookups int // that the statement runs, too
 }
 
 // Arguments that the server fills in.
@@ -77,19 +79,33 @@ func (q *query) arguments() string {
 	return strings.Join(own, ", ")
 }
 
-// scopes are those that tell of all that can change the result with these values.
-func (q *query) scopes(values []*string) ([]string, error) {
+// scopes are those that tell of all that can change the result with these values, whatever the
+// lookups would find; or, where all is false, but for what these would tell of.
+func (q *query) scopes(values []*string) (scopes []string, all bool, err error) {
+	if all = q.lookups == 0 || q.deps.Complete(); all {
+		scopes, err = q.deps.Scopes(arguments(values)...)
+	} else {
+		scopes, err = q.scopesWith(values, make([][]string, q.lookups))
+	}
+	if err != nil {
+		return nil, false, &sse.ArgumentError{Err: err}
+	}
+	return scopes, all, nil
+}
+
+// scopesWith are those that tell of all that can change a result for which the lookups gave found.
+func (q *query) scopesWith(values []*string, found [][]string) ([]string, error) {
+	return q.deps.ScopesWith(found, arguments(values)...)
+}
+
+func arguments(values []*string) []any {
 	args := make([]any, len(values))
 	for i, v := range values {
 		if v != nil {
 			args[i] = *v
 		}
 	}
-	scopes, err := q.deps.Scopes(args...)
-	if err != nil {
-		return nil, &sse.ArgumentError{Err: err}
-	}
-	return scopes, nil
+	return args
 }
 
 // understand returns what a function depends on, or why it can't be kept fresh. An error is
@@ -109,30 +125,69 @@ func (e *Engine) understand(ctx context.Context, f function) (*query, string, er
 	if f.every != nil {
 		q.every = *f.every
 	}
-	switch unheard := d.Unheard(); {
+	lookups, err := e.lookups(ctx, f, d)
+	if err != nil {
+		return nil, "", err
+	}
+	q.lookups = len(lookups)
+	unheard := d.Unheard()
+	if q.lookups > 0 {
+		unheard = d.UnheardWith()
+	}
+	switch {
 	case len(unheard) > 0:
 		return q, "a change could go unheard: " + strings.Join(unheard, "; "), nil
 	case len(d.Time) > 0 && q.every == 0:
 		return q, fmt.Sprintf("its result depends on the time (%s): say how often to run it, pgbell.live('%s', every => '1 minute')", strings.Join(d.Time, ", "), f.name), nil
 	}
-	q.sql = e.statement(f)
+	q.sql = e.statement(f, lookups)
 	return q, "", nil
 }
 
+// lookups returns the expressions of what d looks up: none if the role can't run them, which
+// may read a view, and not its tables.
+func (e *Engine) lookups(ctx context.Context, f function, d triggers.Dependencies) ([]string, error) {
+	lookups := d.Lookups(f.argument)
+	if len(lookups) == 0 {
+		return nil, nil
+	}
+	nulls := []string{"null::pg_catalog.int4 as i"}
+	for i := range f.args {
+		nulls = append(nulls, fmt.Sprintf("null::pg_catalog.text as a%d", i+1))
+	}
+	_, err := e.runs.Exec(ctx, fmt.Sprintf("explain select %s from (select %s) u", strings.Join(lookups, ", "), strings.Join(nulls, ", ")))
+	switch {
+	case err == nil:
+		return lookups, nil
+	case isConnection(err):
+		return nil, err
+	}
+	e.log.Info("a live query listens to more than it would have to", "name", f.name, "reason", err.Error())
+	return nil, nil
+}
+
+// argument is the SQL of the nth argument, from 1.
+func (f function) argument(n int) string { return fmt.Sprintf("u.a%d::%s", n, f.types[n-1]) }
+
 // statement returns the SQL that runs f once for each set of arguments: $1 numbers them, the
-// others are their texts. A result with too many rows or bytes comes back without them.
-func (e *Engine) statement(f function) string {
+// others are their texts. A result with too many rows or bytes comes back without them. Lookups
+// are expressions, run in the same snapshot.
+func (e *Engine) statement(f function, lookups []string) string {
 	arrays, columns, args := []string{"$1::pg_catalog.int4[]"}, []string{"i"}, []string{}
 	for i, name := range f.args {
 		column := fmt.Sprintf("a%d", i+1)
 		arrays = append(arrays, fmt.Sprintf("$%d::pg_catalog.text[]", i+2))
 		columns = append(columns, column)
-		args = append(args, fmt.Sprintf("%s => u.%s::%s", pgx.Identifier{name}.Sanitize(), column, f.types[i]))
+		args = append(args, fmt.Sprintf("%s => %s", pgx.Identifier{name}.Sanitize(), f.argument(i+1)))
+	}
+	also := ""
+	for _, l := range lookups {
+		also += ",\n\t" + l
 	}
 	// unnest without its schema: several arrays are taken by the grammar, which means the system's.
 	return fmt.Sprintf(`
 with n as materialized (select pgbell.cursor() as cursor, pg_catalog.pg_current_snapshot()::pg_catalog.text as snapshot)
-select u.i, n.cursor, n.snapshot, r.rows, r.bytes, case when r.rows operator(pg_catalog.<=) %d and r.bytes operator(pg_catalog.<=) %d then r.json end
+select u.i, n.cursor, n.snapshot, r.rows, r.bytes, case when r.rows operator(pg_catalog.<=) %d and r.bytes operator(pg_catalog.<=) %d then r.json end%s
 from n, unnest(%s) u (%s), lateral (
 	select pg_catalog.count(*) as rows, coalesce(pg_catalog.sum(pg_catalog.octet_length(x.t)), 0) as bytes,
 		pg_catalog.concat('[', pg_catalog.string_agg(x.t, ','), ']') as json
@@ -140,6 +195,6 @@ from n, unnest(%s) u (%s), lateral (
 		select pg_catalog.row_to_json("pgbell: row")::pg_catalog.text as t
 		from (select * from %s(%s) limit %d) "pgbell: row"
 	) x
-) r`, e.cfg.MaxRows, e.cfg.MaxBytes, strings.Join(arrays, ", "), strings.Join(columns, ", "),
+) r`, e.cfg.MaxRows, e.cfg.MaxBytes, also, strings.Join(arrays, ", "), strings.Join(columns, ", "),
 		pgx.Identifier{f.schema, f.fn}.Sanitize(), strings.Join(args, ", "), e.cfg.MaxRows+1)
 }

@@ -23,6 +23,7 @@ const several = board + `
 create table members (team int, person text, primary key (team, person));
 select pgbell.attach('members', '{members,"person:{person}"}');
 alter table tasks add column team int;
+select pgbell.attach('users', '{users,"user:{id}"}');
 select pgbell.attach('tasks', '{"project:{project_id}","tasks","team:{team}"}', audience => '{owner}');
 create function mine(user_id text) returns table (project_id int, n bigint) stable
 begin atomic select t.project_id, count(*) from tasks t where t.owner = user_id group by 1 order by 1; end;
@@ -30,11 +31,15 @@ create function of_teams(user_id text, from_id int) returns table (id int, team 
 begin atomic
 	select t.id, t.team from members m join tasks t on t.team = m.team where m.person = user_id and t.id >= from_id order by 1, 2;
 end;
+create function crew(user_id text) returns table (id int, name text) stable
+begin atomic
+	select t.id, u.name from members m join tasks t on t.team = m.team left join users u on u.id = t.owner where m.person = user_id order by 1, 2;
+end;
 create function named(groups text[]) returns table (id text, name text) stable
 begin atomic select u.id, u.name from users u where u.id = any (groups) order by 1; end;
 create function longest() returns text stable
 begin atomic select title from tasks order by length(title) desc, title limit 1; end;
-select pgbell.live('board', key => '{id}'), pgbell.live('mine', key => '{project_id}'), pgbell.live('of_teams'), pgbell.live('named'), pgbell.live('longest');`
+select pgbell.live('board', key => '{id}'), pgbell.live('mine', key => '{project_id}'), pgbell.live('of_teams'), pgbell.live('named'), pgbell.live('longest'), pgbell.live('crew');`
 
 // viewer is a page that shows the result of a live query.
 type viewer struct {
@@ -181,7 +186,7 @@ func TestNoViewerIsLeftStale(t *testing.T) {
 	var viewers []*viewer
 	for _, user := range people {
 		for query, call := range map[string]string{
-			"board?p=1": fmt.Sprintf("board(1, '%s')", user), "mine": fmt.Sprintf("mine('%s')", user),
+			"board?p=1": fmt.Sprintf("board(1, '%s')", user), "mine": fmt.Sprintf("mine('%s')", user), "crew": fmt.Sprintf("crew('%s')", user),
 			"of_teams?from_id=3": fmt.Sprintf("of_teams('%s', 3)", user), "named": "named(array['x','" + user + "'])", "longest": "longest()",
 		} {
 			as := user

@@ -32,11 +32,11 @@ func (e *Engine) goOn(en *entry, q *query) bool {
 	if err != nil {
 		return false
 	}
-	scopes, err := q.scopes(values)
+	scopes, all, err := q.scopes(values)
 	if err != nil {
 		return false
 	}
-	en.query, en.values = q, values
+	en.query, en.values, en.narrow = q, values, !all
 	e.observe(en, scopes)
 	return true
 }

@@ -98,6 +98,9 @@ func (e *Engine) take(now time.Time) (batch []*entry, next time.Time) {
 type outcome struct {
 	result result
 	err    error
+
+	query *query     // which was run
+	found [][]string // by its lookups
 }
 
 // run runs entries of one query. If together they fail, they run again, fewer at once.
@@ -203,7 +206,12 @@ func (e *Engine) ask(ctx context.Context, runs []one) ([]outcome, error) {
 			count, bytes     int64
 			json             *string
 		)
-		if err := rows.Scan(&i, &cursor, &snapshot, &count, &bytes, &json); err != nil {
+		found := make([][]string, q.lookups)
+		into := []any{&i, &cursor, &snapshot, &count, &bytes, &json}
+		for k := range found {
+			into = append(into, &found[k])
+		}
+		if err := rows.Scan(into...); err != nil {
 			return nil, err
 		}
 		switch seen, err := journal.ParseSnapshot(cursor, snapshot); {
@@ -216,6 +224,7 @@ func (e *Engine) ask(ctx context.Context, runs []one) ([]outcome, error) {
 		default:
 			outcomes[i] = outcome{result: result{sse.NewLiveRows([]byte(*json), q.key), cursor, seen}}
 		}
+		outcomes[i].query, outcomes[i].found = q, found
 	}
 	return outcomes, rows.Err()
 }
@@ -237,6 +246,9 @@ func (e *Engine) finish(en *entry, o outcome, upTo string, took time.Duration) {
 	en.tick = time.Time{}
 	if en.query.every > 0 {
 		en.tick = now.Add(en.query.every)
+	}
+	if o.err == nil {
+		o.err = e.follow(en, o)
 	}
 	if o.err != nil {
 		e.fail(en, o.err, now)
