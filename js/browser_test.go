@@ -57,6 +57,49 @@ func TestTabsShareOneStream(t *testing.T) {
 	one.wait(`bell.status === 'open'`)
 }
 
+// Tabs show the rows of a live query from one stream: the first, one that joins, and both after a
+// break; and the one that is left.
+func TestTabsShareTheRowsOfALiveQuery(t *testing.T) {
+	t.Parallel()
+	w, browser := newWorld(t), chromium.Start(t)
+	var ids []string
+	insert := func() { ids = append(ids, fmt.Sprint(w.insert(7))) }
+	shown := func(tabs ...*tab) {
+		t.Helper()
+		for _, b := range tabs {
+			b.wait(`window.rows === %q`, strings.Join(ids, ","))
+		}
+	}
+	insert()
+	one := w.open(browser, "one", alice)
+	one.js("void show(7)")
+	shown(one)
+	two := w.open(browser, "two", alice)
+	two.js("void show(7)")
+	shown(two)
+	insert()
+	shown(one, two)
+	if w.streams() != 1 {
+		t.Errorf("%d streams", w.streams())
+	}
+	w.stop()
+	insert()
+	w.start()
+	shown(one, two)
+	if _, err := w.sql.Exec(t.Context(), "insert into tasks overriding system value values (9007199254740993, 7), (9007199254740995, 7)"); err != nil {
+		t.Fatal(err)
+	}
+	ids = append(ids, "9007199254740993", "9007199254740995")
+	shown(one, two)
+	one.shut()
+	if _, err := w.sql.Exec(t.Context(), "delete from tasks where id = 9007199254740993"); err != nil {
+		t.Fatal(err)
+	}
+	ids = slices.Delete(ids, 3, 4)
+	shown(two)
+	w.waitFor("one stream", func() bool { return w.streams() == 1 })
+}
+
 // While changes go on, the tab that has the stream ends, in each of three ways.
 func TestTabsOutliveTheLeader(t *testing.T) {
 	t.Parallel()

@@ -19,6 +19,7 @@ import (
 	"github.com/pgbell/pgbell/js"
 	"github.com/pgbell/pgbell/listener"
 	"github.com/pgbell/pgbell/sse"
+	"github.com/pgbell/pgbell/sse/pglive"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
@@ -34,7 +35,10 @@ var installed = pgtest.Template{Make: func(ctx context.Context, url string) erro
 	}
 	defer conn.Close(ctx)
 	_, err = conn.Exec(ctx, `create table tasks (id bigint generated always as identity primary key, project_id int);
-		select pgbell.attach('tasks', array['project:{project_id}'])`)
+		select pgbell.attach('tasks', array['project:{project_id}']);
+		create function of_project(p int) returns table (id bigint) stable
+		begin atomic select t.id from tasks t where t.project_id = p order by t.id; end;
+		select pgbell.live('of_project', key => array['id'])`)
 	return err
 }}
 
@@ -57,6 +61,7 @@ import {connect, timing} from '/pgbell.js'
 timing.healthy = 0 // after a break the next try is soon
 window.heard = []
 window.listen = (scope) => bell.on(scope, (e) => heard.push([e.scope, e.op, e.key?.id ?? e.reason].join(' ')))
+window.show = (p) => bell.live('of_project', {p}, (rows) => { window.rows = rows.map((row) => row.id).join() })
 window.start = (options, times) => { Object.assign(timing, times); window.bell = connect('/events', options) }
 </script>`
 
@@ -125,13 +130,22 @@ func (w *world) start() {
 	if err != nil {
 		w.Fatal(err)
 	}
-	h, err := sse.NewHandler(b, sse.Config{Authenticate: whoAsks, Authorize: mayHear, Replay: l.Replay, Ready: l.Ready, Heartbeat: 100 * time.Millisecond})
+	live, err := pglive.New(conf, b, pglive.Config{Role: conf.User, Timeout: time.Minute})
+	if err != nil {
+		w.Fatal(err)
+	}
+	h, err := sse.NewHandler(b, sse.Config{Authenticate: whoAsks, Authorize: mayHear, Replay: l.Replay, Ready: l.Ready, Live: live, Heartbeat: 100 * time.Millisecond})
 	if err != nil {
 		w.Fatal(err)
 	}
 	ctx, interrupt := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- l.Run(ctx) }()
+	go func() {
+		running := make(chan error, 1)
+		go func() { running <- live.Run(ctx) }()
+		err := l.Run(ctx)
+		ended <- errors.Join(err, <-running)
+	}()
 	w.mu.Lock()
 	w.handler = h
 	w.mu.Unlock()
