@@ -3,6 +3,7 @@ package triggers
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,6 +23,9 @@ type Proposal struct {
 	// might attach them.
 	Members []Feed
 	Former  *Feed // the feed that the table has already
+	// Nullable are the columns of Feed's audience that may be null: of such a row nobody hears
+	// by them.
+	Nullable []string
 
 	singular string // the table's name
 }
@@ -42,8 +46,11 @@ type Reason struct {
 //     it refers to;
 //   - one likewise per column named *_id that holds one id and has no foreign key,
 //     but for the key itself;
+//   - before the name of a table that is not in public stands its schema, if a table of
+//     another schema has this name, too: crm.task:{id};
 //   - as audience the columns that look like owners by their name, or by a foreign
-//     key to a table of users. Those get no scope;
+//     key to a table of users, by its name or since it has a column such as email or
+//     password. Those get no scope;
 //   - as audience, too, a group per foreign key to a table with members: team:{team_id}.
 //     A table of members has one foreign key to that, and a unique key of this column
 //     and one that looks like an owner. If the table is one itself, Regroup names that.
@@ -66,6 +73,7 @@ func propose(ctx context.Context, db Querier, table string) (Proposal, error) {
 	var (
 		p          Proposal
 		name, kind string
+		prefix     string // of the name in scopes
 		root       *string
 	)
 	err = db.QueryRow(ctx, `
@@ -76,8 +84,9 @@ func propose(ctx context.Context, db Querier, table string) (Proposal, error) {
 				where x.indrelid operator(pg_catalog.=) c.oid and x.indisprimary and a.attrelid operator(pg_catalog.=) c.oid
 					and k.i operator(pg_catalog.<=) x.indnkeyatts order by k.i),
 			c.relkind::pg_catalog.text,
-			case when c.relispartition then pgbell.table_name(pg_catalog.pg_partition_root(c.oid)) end
-		from pg_catalog.pg_class c where c.oid operator(pg_catalog.=) $1`, oid).Scan(&p.Feed.Table, &name, &p.Key, &kind, &root)
+			case when c.relispartition then pgbell.table_name(pg_catalog.pg_partition_root(c.oid)) end,
+			(select `+sharedName+` from pg_catalog.pg_class r where r.oid operator(pg_catalog.=) c.oid)
+		from pg_catalog.pg_class c where c.oid operator(pg_catalog.=) $1`, oid).Scan(&p.Feed.Table, &name, &p.Key, &kind, &root, &prefix)
 	switch {
 	case err != nil:
 		return Proposal{}, err
@@ -99,13 +108,16 @@ func propose(ctx context.Context, db Querier, table string) (Proposal, error) {
 		if why := ownerBecause(c.name, foreign); why != "" {
 			p.Feed.Audience = append(p.Feed.Audience, c.name)
 			p.Owners = append(p.Owners, Reason{c.name, why})
+			if c.nullable {
+				p.Nullable = append(p.Nullable, c.name)
+			}
 		}
 	}
 	if err := p.groups(ctx, db, foreign); err != nil {
 		return Proposal{}, err
 	}
-	p.singular = singular(name)
-	own := literal(name)
+	p.singular = prefix + singular(name)
+	own := literal(prefix + name)
 	if scope.Reserved(own) {
 		own = literal(p.Feed.Table)
 	}
@@ -144,8 +156,8 @@ func (p *Proposal) scope(template, why string) {
 
 // idColumn is a column that may hold an id, or an array of them.
 type idColumn struct {
-	name  string
-	array bool
+	name            string
+	array, nullable bool
 }
 
 // idColumns looks through domains by itself: pgbell.base_type is not for everybody.
@@ -159,7 +171,7 @@ func idColumns(ctx context.Context, db Querier, table uint32) ([]idColumn, error
 			select s.oid, s.base, t.typcategory, t.typelem
 			from step s join pg_catalog.pg_type t on t.oid operator(pg_catalog.=) s.base where t.typtype operator(pg_catalog.<>) 'd'
 		)
-		select a.attname::pg_catalog.text, t.category operator(pg_catalog.=) 'A'
+		select a.attname::pg_catalog.text, t.category operator(pg_catalog.=) 'A', not a.attnotnull
 		from pg_catalog.pg_attribute a
 		join bases t on t.oid operator(pg_catalog.=) a.atttypid
 		join bases e on e.oid operator(pg_catalog.=) case when t.category operator(pg_catalog.=) 'A' then t.element else t.base end
@@ -171,7 +183,7 @@ func idColumns(ctx context.Context, db Querier, table uint32) ([]idColumn, error
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (c idColumn, err error) {
-		return c, row.Scan(&c.name, &c.array)
+		return c, row.Scan(&c.name, &c.array, &c.nullable)
 	})
 }
 
@@ -184,8 +196,12 @@ var userTables = []string{"user", "account", "person", "people", "profile", "mem
 // ownerBecause says why a column looks like an owner; empty if it doesn't.
 func ownerBecause(column string, foreign []foreignKey) string {
 	for _, f := range foreign {
-		if slices.Equal(f.columns, []string{column}) && slices.Contains(userTables, strings.ToLower(singular(f.refers))) {
+		switch {
+		case !slices.Equal(f.columns, []string{column}):
+		case slices.Contains(userTables, strings.ToLower(singular(f.refers))):
 			return "foreign key to " + f.table
+		case f.login != "":
+			return fmt.Sprintf("foreign key to %s, which has %s", f.table, f.login)
 		}
 	}
 	name := strings.ToLower(column)
@@ -225,4 +241,19 @@ func template(name string, columns []string) string {
 // literal writes text in a template so that it stands for itself.
 func literal(text string) string {
 	return strings.NewReplacer("{", "{{", "}", "}}").Replace(text)
+}
+
+// Attachable returns the tables of a schema that can be attached, with it, by name: no partitions.
+// It's an error if there is no such schema.
+func Attachable(ctx context.Context, db Querier, schema string) ([]string, error) {
+	var tables []string
+	err := db.QueryRow(ctx, `
+		select array(select pgbell.table_name(c.oid) from pg_catalog.pg_class c
+			where c.relnamespace operator(pg_catalog.=) n.oid and c.relkind operator(pg_catalog.=) any ('{r,p}') and not c.relispartition
+			order by c.relname)
+		from pg_catalog.pg_namespace n where n.nspname operator(pg_catalog.=) $1`, schema).Scan(&tables)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, fmt.Errorf("there is no schema %s", schema)
+	}
+	return tables, err
 }

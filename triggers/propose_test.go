@@ -11,6 +11,38 @@ import (
 	"github.com/pgbell/pgbell/triggers"
 )
 
+// A table that somebody signs in by owns what refers to it; a name that two tables share goes with
+// its schema, but in public.
+func TestProposalKnowsLoginsAndSharedNames(t *testing.T) {
+	db := connect(t, pgtest.Migrated.Database(t))
+	exec(t, db, `
+		create schema crm; create schema erp;
+		create table customers (id int primary key, "Email" text, parent_id int references customers);
+		create table sites (id int primary key, url text);
+		create table orders (id int primary key, customer_id int not null references customers, site_id int references sites);
+		create table crm.projects (id int primary key); create table erp.projects (id int primary key); create table projects (id int primary key);
+		create table crm.notes (id int primary key, project_id int references crm.projects, other int references projects, by uuid, owner text);
+		create view erp.notes as select 1 as id`)
+	for _, test := range []struct {
+		table                      string
+		scopes, audience, nullable []string
+	}{
+		{"orders", []string{"orders", "order:{id}", "site:{site_id}"}, []string{"customer_id"}, nil},
+		{"customers", []string{"customers", "customer:{id}", "parent:{parent_id}"}, nil, nil},
+		{"projects", []string{"projects", "project:{id}"}, nil, nil},
+		{"erp.projects", []string{"erp.projects", "erp.project:{id}"}, nil, nil},
+		{"crm.notes", []string{"notes", "note:{id}", "crm.project:{project_id}", "project:{other}"}, []string{"owner"}, []string{"owner"}},
+	} {
+		p, err := triggers.Propose(t.Context(), db, test.table)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([][]string{test.scopes, test.audience, test.nullable}, [][]string{p.Feed.Scopes, p.Feed.Audience, p.Nullable}); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", test.table, diff)
+		}
+	}
+}
+
 func TestProposalFollowsTheTablesDefinition(t *testing.T) {
 	db := connect(t, pgtest.Migrated.Database(t))
 	exec(t, db, `

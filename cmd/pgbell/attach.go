@@ -29,6 +29,7 @@ func attachCommand() *cli.Command {
 			boolFlag("durable", true, "also record changes in the journal; with --durable=false they are lost while nobody listens"),
 			stringFlag("regroup", "", "the table says who is in which group: the `COLUMN` with the id or ids of these users"),
 			printFlag(),
+			stringFlag("schema", "", "with --print: propose a feed for each table of this `SCHEMA`, in one migration"),
 			jsonFlag(),
 		},
 		Action:        attach,
@@ -37,6 +38,14 @@ func attachCommand() *cli.Command {
 }
 
 func attach(ctx context.Context, c *cli.Command) error {
+	if c.IsSet("schema") {
+		format := c.Value("print").(string)
+		others := slices.ContainsFunc([]string{"scope", "audience", "columns", "payload", "durable", "regroup", "json"}, c.IsSet)
+		if c.Args().Present() || format == "" || others {
+			return usagef("--schema goes with --print, and with no table or other option: pgbell attach --schema crm --print > 00042_feeds.sql")
+		}
+		return proposeSchema(ctx, c, c.String("schema"), format)
+	}
 	f, err := feedFromFlags(c)
 	if err != nil {
 		return err

@@ -24,6 +24,8 @@ const tasksProposal = `public.tasks
             project:{project_id}  foreign key to public.projects
   audience  owner                 by its name
 
+warning: owner may be null: of a row without an owner nobody hears
+
 select pgbell.attach(
   'public.tasks'::regclass,
   scopes => array['tasks', 'task:{id}', 'project:{project_id}'],
@@ -90,6 +92,103 @@ func TestAttachOnATerminalProposesAndAsks(t *testing.T) {
 			}
 		}
 	})
+	// That everyone may hear takes more than a yes.
+	const who = "Who may hear of a row? Type the column that says whose it is, or everyone: "
+	for _, test := range []struct{ keys, shows string }{
+		{"\r", "nothing was attached"}, {"y\r", `no column "y"`}, {"\x04", "nothing was attached"},
+		{"line\r", "heard by the users in line"}, {"everyone\r", "heard by everyone"},
+	} {
+		t.Run("nobody owns it: "+test.keys, func(t *testing.T) {
+			x := onTerminal(t, db, []string{"NO_COLOR=1"}, "attach", "news")
+			x.see(t, question)
+			x.write(t, "y\r")
+			x.see(t, who)
+			x.write(t, test.keys)
+			x.see(t, test.shows)
+			x.exit(t)
+		})
+	}
+}
+
+// All tables of a schema, in one migration that runs, up and down.
+func TestAttachPrintsASchema(t *testing.T) {
+	db := migrated(t)
+	exec1(t, db, `create schema crm; create table tasks (id int primary key);
+		create table crm.customers (id int primary key, email text, referred_by int references crm.customers);
+		create table crm.tasks (id int primary key, customer_id int references crm.customers);
+		create table crm.days (day date primary key) partition by range (day); create table crm.day partition of crm.days default;
+		create table crm.done (id int primary key, owner text not null); create view crm.open as select 1;
+		select pgbell.attach('crm.done', '{done}', '{owner}')`)
+	const want = `-- +goose Up
+-- Proposed by the definition of crm.customers:
+--   scope customers: any change of the table
+--   scope customer:{id}: one row, by the primary key
+--   scope customer:{referred_by}: foreign key to crm.customers
+-- Warning: no column looks like an owner: everybody may hear of every row; name one with --audience if that is wrong
+-- +goose StatementBegin
+select pgbell.attach(
+  'crm.customers'::regclass,
+  scopes => array['customers', 'customer:{id}', 'customer:{referred_by}']
+);
+-- +goose StatementEnd
+
+-- Proposed by the definition of crm.days:
+--   scope days: any change of the table
+--   scope day:{day}: one row, by the primary key
+-- Warning: no column looks like an owner: everybody may hear of every row; name one with --audience if that is wrong
+-- +goose StatementBegin
+select pgbell.attach(
+  'crm.days'::regclass,
+  scopes => array['days', 'day:{day}']
+);
+-- +goose StatementEnd
+
+-- crm.done has a feed.
+
+-- Proposed by the definition of crm.tasks:
+--   scope crm.tasks: any change of the table
+--   scope crm.task:{id}: one row, by the primary key
+--   audience customer_id: foreign key to crm.customers, which has email
+-- Warning: customer_id may be null: of a row without an owner nobody hears
+-- +goose StatementBegin
+select pgbell.attach(
+  'crm.tasks'::regclass,
+  scopes => array['crm.tasks', 'crm.task:{id}'],
+  audience => array['customer_id']
+);
+-- +goose StatementEnd
+
+-- +goose Down
+-- +goose StatementBegin
+select pgbell.detach('crm.tasks'::regclass);
+-- +goose StatementEnd
+-- +goose StatementBegin
+select pgbell.detach('crm.days'::regclass);
+-- +goose StatementEnd
+-- +goose StatementBegin
+select pgbell.detach('crm.customers'::regclass);
+-- +goose StatementEnd
+`
+	got := mustRun(t, db, "attach", "--schema", "crm", "--print")
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	up, down, _ := strings.Cut(got, "-- +goose Down\n")
+	exec1(t, db, up)
+	if got := decode[[]feedJSON](t, mustRun(t, db, "feeds", "--json")); len(got) != 4 {
+		t.Errorf("%d feeds", len(got))
+	}
+	wantError(t, runOn(t, db, "attach", "--schema", "crm", "--print"), 1, "schema crm has no table that could be attached and isn't")
+	exec1(t, db, down)
+	sql := mustRun(t, db, "attach", "--schema=crm", "--print=sql")
+	exec1(t, db, sql)
+	if got := decode[[]feedJSON](t, mustRun(t, db, "feeds", "--json")); len(got) != 4 {
+		t.Errorf("%d feeds", len(got))
+	}
+	wantError(t, runOn(t, db, "attach", "--schema", "nowhere", "--print"), 1, "there is no schema nowhere")
+	for _, args := range [][]string{{"attach", "--schema", "crm"}, {"attach", "tasks", "--schema", "crm", "--print"}, {"attach", "--schema", "crm", "--print", "--scope", "x"}} {
+		wantError(t, runOn(t, db, args...), 2, "--schema goes with --print")
+	}
 }
 
 // Where nobody can answer, the proposal is all there is.
@@ -213,6 +312,7 @@ func TestAttachPrintsTheProposalWithItsReasons(t *testing.T) {
 --   scope task:{id}: one row, by the primary key
 --   scope project:{project_id}: foreign key to public.projects
 --   audience owner: by its name
+-- Warning: owner may be null: of a row without an owner nobody hears
 `
 	const sql = `select pgbell.attach(
   'public.tasks'::regclass,

@@ -54,8 +54,15 @@ func shellWord(s string) string {
 
 // askYesNo asks on the terminal. All but a yes is a no, the end of input too.
 func askYesNo(ctx context.Context, c *cli.Command, question string) (bool, error) {
+	answer, err := askLine(ctx, c, question)
+	answer = strings.ToLower(answer)
+	return answer == "y" || answer == "yes", err
+}
+
+// askLine asks on the terminal for a line, and returns it without the space around it.
+func askLine(ctx context.Context, c *cli.Command, question string) (string, error) {
 	if _, err := fmt.Fprint(c.Root().Writer, question); err != nil {
-		return false, err
+		return "", err
 	}
 	answers := make(chan string, 1)
 	go func() { // until the program ends, if it is interrupted meanwhile
@@ -65,12 +72,11 @@ func askYesNo(ctx context.Context, c *cli.Command, question string) (bool, error
 	select {
 	case <-ctx.Done():
 		fmt.Fprintln(c.Root().Writer)
-		return false, context.Cause(ctx)
+		return "", context.Cause(ctx)
 	case line := <-answers:
 		if !strings.HasSuffix(line, "\n") {
 			fmt.Fprintln(c.Root().Writer)
 		}
-		answer := strings.ToLower(strings.TrimSpace(line))
-		return answer == "y" || answer == "yes", nil
+		return strings.TrimSpace(line), nil
 	}
 }

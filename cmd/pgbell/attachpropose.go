@@ -46,7 +46,7 @@ func propose(ctx context.Context, conn *pgx.Conn, given triggers.Feed) (proposal
 	if given.Audience == nil {
 		given.Audience = p.Feed.Audience
 	} else {
-		p.Owners, p.Members = nil, nil
+		p.Owners, p.Members, p.Nullable = nil, nil, nil
 		for _, column := range given.Audience {
 			p.Owners = append(p.Owners, triggers.Reason{What: column, Why: "as you say"})
 		}
@@ -89,13 +89,76 @@ func proposeFeed(ctx context.Context, c *cli.Command, given triggers.Feed, forma
 	if c.Bool("json") || !isTerminal(os.Stdin) || !isTerminal(c.Root().Writer) {
 		return usagef("nothing was attached: to take this proposal run: %s", printable(commandLine(p.Feed)))
 	}
-	if yes, err := askYesNo(ctx, c, "Attach it? [y/N] "); err != nil {
+	if yes, err := askProposal(ctx, c, &p); err != nil {
 		return err
 	} else if !yes {
 		_, err := fmt.Fprintln(c.Root().Writer, "nothing was attached")
 		return err
 	}
 	return attachFeed(ctx, c, conn, p.Feed)
+}
+
+// askProposal asks whether to attach what is proposed. That everyone may hear is a leak if it is
+// wrong: where nobody has said so, a yes is not enough, and an owner may be named.
+func askProposal(ctx context.Context, c *cli.Command, p *proposal) (bool, error) {
+	yes, err := askYesNo(ctx, c, "Attach it? [y/N] ")
+	if err != nil || !yes || p.Feed.Audience != nil {
+		return yes, err
+	}
+	answer, err := askLine(ctx, c, "Who may hear of a row? Type the column that says whose it is, or everyone: ")
+	if err != nil || answer == "" {
+		return false, err
+	}
+	if answer != "everyone" {
+		p.Feed.Audience = []string{answer}
+	}
+	return true, nil
+}
+
+// proposeSchema prints a migration that attaches what is proposed for each table of a schema that
+// has no feed.
+func proposeSchema(ctx context.Context, c *cli.Command, schema, format string) error {
+	conn, err := connect(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	tables, err := triggers.Attachable(ctx, conn, schema)
+	if err != nil {
+		return err
+	}
+	var up, down []string
+	for _, table := range tables {
+		p, err := propose(ctx, conn, triggers.Feed{Table: table})
+		if err != nil {
+			return err
+		}
+		if p.Former != nil {
+			up = append(up, "-- "+printable(p.Feed.Table)+" has a feed.\n")
+			continue
+		}
+		do, undo, err := triggers.SQL(p.Feed, nil)
+		if err != nil {
+			return &usageError{err}
+		}
+		comment := proposalComment(p)
+		if format == "goose" {
+			do, undo = "-- +goose StatementBegin\n"+do+"\n-- +goose StatementEnd", "-- +goose StatementBegin\n"+undo+"\n-- +goose StatementEnd"
+		}
+		up, down = append(up, comment+do+"\n"), append(down, undo)
+	}
+	if len(down) == 0 {
+		return plainf(nil, "schema %s has no table that could be attached and isn't", printable(schema))
+	}
+	slices.Reverse(down)
+	text := strings.Join(up, "\n")
+	if format == "goose" {
+		text = "-- +goose Up\n" + text + "\n-- +goose Down\n" + strings.Join(down, "\n") + "\n"
+	} else {
+		text += "\n" + commented("To undo it:\n"+strings.Join(down, "\n"))
+	}
+	_, err = fmt.Fprint(c.Root().Writer, text)
+	return err
 }
 
 func proposalToJSON(p proposal, sql string) proposalJSON {
@@ -113,6 +176,9 @@ func proposalWarnings(p triggers.Proposal, feeds []triggers.Feed) []string {
 	var all []string
 	if len(p.Feed.Audience) == 0 {
 		all = append(all, "no column looks like an owner: everybody may hear of every row; name one with --audience if that is wrong")
+	}
+	if len(p.Nullable) > 0 {
+		all = append(all, fmt.Sprintf("%s may be null: of a row without an owner nobody hears", strings.Join(p.Nullable, ", ")))
 	}
 	for _, door := range openDoors(p.Feed, feeds) {
 		all = append(all, fmt.Sprintf("%s %s; here everyone would hear of a row: copy the owner into this table, or let --authorize-sql decide who may subscribe", door.guard.Table, door.who()))
