@@ -106,7 +106,7 @@ test('manual: a token', async (t) => {
   assert.deepEqual(modes, ['default', 'reload'])
 })
 
-test('manual: EventSource is opened anew when it gives up', async () => {
+test('manual: EventSource is opened anew when it gives up, and a fetch that fails is made again', async () => {
   const sources = []
   class EventSource extends EventTarget {
     static CLOSED = 2
@@ -121,15 +121,27 @@ test('manual: EventSource is opened anew when it gives up', async () => {
   }
   const later = []
   let fetches = 0
-  await run('new EventSource', {EventSource, refetch: () => fetches++, setTimeout: (fn) => later.push(fn)})
+  let fails = false
+  const refetch = async () => {
+    fetches++
+    if (fails) throw new Error('502')
+  }
+  await run('new EventSource', {EventSource, refetch, setTimeout: (fn) => later.push(fn)})
   sources[0].ring('ready')
   sources[0].ring('project:7')
   sources[0].ring('error') // it comes back by itself
   assert.deepEqual([fetches, later.length], [2, 0])
   sources[0].readyState = 2
   sources[0].ring('error')
-  later[0]()
+  later.shift()()
   assert.equal(sources.length, 2)
+  fails = true
+  sources[1].ring('project:7')
+  await new Promise(setImmediate)
+  fails = false
+  later.shift()()
+  await new Promise(setImmediate)
+  assert.deepEqual([fetches, later.length], [4, 0])
   sources[1].ring('close')
   assert.equal(sources[1].readyState, 2)
 })
