@@ -47,10 +47,10 @@ func (h *Handler) encodeShared(e *bus.ChangeEvent) *encoded {
 // nothing else to write.
 func (f *encoded) add(b *frames, id string) {
 	switch {
-	case id != f.id:
+	case id != f.id, b.mark != "":
 		b.join()
 		b.buf.Write(f.frame[:f.at.from])
-		b.field("id", id)
+		b.idLine(id)
 		b.buf.Write(f.frame[f.at.to:])
 	case b.empty():
 		b.alone = f.frame

@@ -31,6 +31,7 @@ type frames struct {
 	events int           // how many of the frames are events
 	lastID span          // the id line of the last frame, in buf
 	roomy  bool          // the goroutine that fills it may let its stack grow: see start
+	mark   string        // after each id: see Handler.mark
 }
 
 // Streams are many and mostly silent, so that none keeps a buffer of its own.
@@ -49,6 +50,7 @@ func (b *frames) free() {
 		return
 	}
 	b.reset()
+	b.mark = ""
 	framesPool.Put(b)
 }
 
@@ -92,19 +94,23 @@ func (b *frames) comment() {
 // id moves the client's last id and raises no event.
 func (b *frames) id(id string) {
 	b.join()
-	b.field("id", id)
+	b.idLine(id)
 	b.end()
 }
 
-// ready says that from cursor on nothing is missed.
-func (b *frames) ready(cursor string, scopes []string, lives []LiveQuery) error {
+// ready says that from cursor on nothing is missed, and if the user is nobody.
+func (b *frames) ready(cursor string, scopes []string, lives []LiveQuery, user string) error {
 	data := struct {
-		Cursor string   `json:"cursor"`
-		Scopes []string `json:"scopes"`
-		Live   []string `json:"live,omitempty"`
-	}{Cursor: cursor, Scopes: append([]string{}, scopes...)}
+		Cursor string          `json:"cursor"`
+		Scopes []string        `json:"scopes"`
+		Live   []string        `json:"live,omitempty"`
+		User   json.RawMessage `json:"user,omitempty"`
+	}{Cursor: marked(cursor, b.mark), Scopes: append([]string{}, scopes...)}
 	for _, q := range lives {
 		data.Live = append(data.Live, q.String())
+	}
+	if user == "" {
+		data.User = json.RawMessage("null")
 	}
 	return b.frame("ready", cursor, data)
 }
@@ -170,7 +176,7 @@ func (b *frames) frame(name, id string, data any) error {
 	start := b.buf.Len()
 	b.field("event", name)
 	b.lastID.from = b.buf.Len()
-	b.field("id", id)
+	b.idLine(id)
 	b.lastID.to = b.buf.Len()
 	b.buf.WriteString("data: ")
 	from := b.buf.Len()
@@ -219,6 +225,9 @@ func (b *frames) field(name, value string) {
 	b.buf.WriteString(value)
 	b.buf.WriteByte('\n')
 }
+
+// idLine adds the line of an id, with the mark.
+func (b *frames) idLine(id string) { b.field("id", marked(id, b.mark)) }
 
 // end ends a frame.
 func (b *frames) end() { b.buf.WriteByte('\n') }

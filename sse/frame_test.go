@@ -83,7 +83,7 @@ func FuzzFrames(f *testing.F) {
 	f.Fuzz(func(t *testing.T, name, id, table, origin, key, data, column string) {
 		b := takeFrames()
 		defer b.free()
-		if err := b.ready("before", []string{name}, []LiveQuery{{Name: name, Args: []LiveArg{{id, data}}}}); err != nil {
+		if err := b.ready("before", []string{name}, []LiveQuery{{Name: name, Args: []LiveArg{{id, data}}}}, name); err != nil {
 			t.Fatal(err)
 		}
 		e := bus.ChangeEvent{Scope: name, Op: bus.OpUpdate, Table: table, Origin: origin,

@@ -3,12 +3,14 @@ package sse
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -92,6 +94,8 @@ type Handler struct {
 	log    *slog.Logger
 	router *mux.Router
 
+	mark string // of ids and cursors that it gave to those who ask for live queries: see livestream.go
+
 	writers *wire.Writers // nil: no stream takes over its connection
 
 	// They make the encoded that all streams share: the second on a stack of its own.
@@ -118,6 +122,9 @@ func NewHandler(b *bus.Bus, cfg Config) (*Handler, error) {
 	h := &Handler{
 		bus: b, cfg: cfg, log: cfg.Logger, router: mux.NewRouter(),
 		gate: newGate(), rate: rate{perSecond: cfg.StreamRate}, refused: newRefusals(),
+	}
+	if cfg.Live != nil {
+		h.mark = strings.ToLower(rand.Text()[:8])
 	}
 	if cfg.Hijack {
 		h.writers = wire.NewWriters()

@@ -120,7 +120,7 @@ type written struct {
 
 // writeQueue writes at most one batch of what is queued.
 func (s *stream) writeQueue() (written, error) {
-	b := takeFrames()
+	b := s.frames()
 	fill := s.fill
 	if s.burst != nil || s.seam.seen != nil || s.regrouped || len(s.lives) > 0 {
 		fill = s.fillAside

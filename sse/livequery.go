@@ -110,7 +110,8 @@ type LiveState struct {
 	Ended bool
 
 	// Since is a cursor: who had the result at one that includes it, and was told all that a
-	// stream told before that, has it as it is now. The zero Cursor: nobody is known to.
+	// stream of this server told before that, has it as it is now. The zero Cursor: nobody is
+	// known to.
 	Since journal.Cursor
 
 	Seen journal.Cursor // what the last run saw

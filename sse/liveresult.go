@@ -48,7 +48,8 @@ func (h *Handler) live(w http.ResponseWriter, r *http.Request) {
 	tag := `"` + result.Rows.ETag() + `"`
 	w.Header().Set("ETag", "W/"+tag)
 	w.Header().Set("Cache-Control", "private, no-cache")
-	w.Header().Set("Pgbell-Cursor", result.Cursor)
+	cursor := marked(result.Cursor, h.mark)
+	w.Header().Set("Pgbell-Cursor", cursor)
 	if strings.Contains(r.Header.Get("If-None-Match"), tag) {
 		w.WriteHeader(http.StatusNotModified)
 		return
@@ -57,7 +58,7 @@ func (h *Handler) live(w http.ResponseWriter, r *http.Request) {
 		Live   string          `json:"live"`
 		Cursor string          `json:"cursor"`
 		Rows   json.RawMessage `json:"rows"`
-	}{q.String(), result.Cursor, result.Rows.JSON()})
+	}{q.String(), cursor, result.Rows.JSON()})
 	if err != nil {
 		h.refuse(w, r, h.noResult(fmt.Errorf("the result is no JSON: %w", err)))
 		return

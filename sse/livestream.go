@@ -15,11 +15,34 @@ import (
 type liveQuery struct {
 	asked LiveQuery
 	watch LiveWatch
-	came  journal.Cursor // of a client that was away: what it has
+	came  journal.Cursor // of a client of this server that was away: what it has
 	told  uint64         // version that the client has, or is told of; 0: that is to be found out
 	rows  *LiveRows      // that the client has, as far as its frames have rows; nil if that isn't known
 	owed  string         // reason of a reset that is due
 	again bool           // the watch is to be made anew, since the user's groups are others
+}
+
+// A mark is what a handler writes after the ids of streams with live queries, and after the
+// cursors of results: its own clients know them again. Who comes from another server may have a
+// result that was never seen here: at its cursor the query gave what it gives now, but a frame
+// came after that, under the same id; and the result is back to what it was.
+const markSeparator = "@" // no cursor has one
+
+// marked returns a cursor with a mark.
+func marked(cursor, mark string) string {
+	if cursor == "" || mark == "" {
+		return cursor
+	}
+	return cursor + markSeparator + mark
+}
+
+// frames returns frames for this stream.
+func (s *stream) frames() *frames {
+	b := takeFrames()
+	if len(s.lives) > 0 {
+		b.mark = s.h.mark
+	}
+	return b
 }
 
 // watchLives has each live query of the stream watched, as the user in groups is to see it.
@@ -33,7 +56,7 @@ func (s *stream) watchLives(ctx context.Context, groups []string) *problem {
 			return s.h.noResult(err)
 		}
 		l := &liveQuery{asked: q, watch: w, came: s.req.since}
-		if slices.ContainsFunc(s.req.whole, func(whole LiveQuery) bool { return whole.String() == q.String() }) {
+		if s.req.mark != s.h.mark || slices.ContainsFunc(s.req.whole, func(whole LiveQuery) bool { return whole.String() == q.String() }) {
 			l.came = journal.Cursor{}
 		}
 		s.lives = append(s.lives, l)
@@ -272,7 +295,7 @@ func (s *stream) addLives(b *frames, due []liveFrame, has, id string) error {
 func (b *frames) liveRows(id string, q LiveQuery) {
 	b.join()
 	b.field("event", q.liveScope())
-	b.field("id", id)
+	b.idLine(id)
 	b.buf.WriteString(`data: {"live":"` + q.String() + `",`)
 	b.events++
 }

@@ -166,6 +166,47 @@ func TestWhoComesBackIsToldOfWhatIsNotKnown(t *testing.T) {
 	})
 }
 
+// Who comes with another server's id may have what was never the result here. Its own clients are
+// known by the mark after all ids and cursors.
+func TestOnlyOwnClientsAreKnown(t *testing.T) {
+	eachWireInBubble(t, func(t *testing.T) {
+		l := newLives("f")
+		w := overPipe(t, settings{Config: Config{Live: l, Replay: func(context.Context, journal.Cursor) (*journal.Replay, error) {
+			return &journal.Replay{End: parse(t, cursor(20))}, nil
+		}}})
+		w.h.mark = "here"
+		w.bus.Advance(cursor(9))
+		l.become("f", 6)
+		for mark, known := range map[string]bool{"@here": true, "@there": false, "": false, "@": false} {
+			c := w.open("live=f&scope=a", "Last-Event-ID", cursor(9)+mark)
+			if !known {
+				c.wantEvent(cursor(9)+"@here", `{"live":"f","op":"reset","reason":"what the query gave since can't be told"}`)
+			}
+			w.bus.Advance(cursor(20))
+			if it := c.want(id); it.id != cursor(20)+"@here" {
+				t.Errorf("%q: got %v", mark, it)
+			}
+			w.bus.Emit(change("a", 21))
+			c.wantEvent(cursor(20)+"@here", changeData("a"))
+			c.resp.Body.Close()
+			w.bus.Advance(cursor(9))
+		}
+		plain := w.open("scope=a")
+		w.bus.Emit(change("a", 22))
+		if it := plain.nextEvent(); strings.Contains(it.id, "@") {
+			t.Errorf("without live queries: got %v", it)
+		}
+		if got := w.get("/live/f").Header.Get("Pgbell-Cursor"); got != cursor(1)+"@here" {
+			t.Errorf("the result's cursor is %s", got)
+		}
+		c := w.dial("live=f")
+		c.want(retry)
+		if it := c.want(event); !strings.HasSuffix(it.id, "@here") || !strings.Contains(it.data, `"cursor":"`+it.id+`"`) {
+			t.Errorf("got %v", it)
+		}
+	})
+}
+
 func TestLiveFramesWaitForTheirWindow(t *testing.T) {
 	eachWireInBubble(t, func(t *testing.T) {
 		l := newLives("f")

@@ -75,6 +75,7 @@ func newWorld(t *testing.T, set *settings) (*world, http.Handler) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	h.mark = ""                      // so that ids are plain, and all clients its own: TestOnlyOwnClientsAreKnown has one
 	t.Cleanup(func() { h.Drain(0) }) // no server waits for hijacked streams
 	var handler http.Handler = h
 	if set.wrap != nil {

@@ -41,7 +41,7 @@ func (s *stream) awaitReady() error {
 // begin writes the ready frame, and what the client missed: since it left, or since
 // the cursor in that frame.
 func (s *stream) begin() error {
-	b := takeFrames()
+	b := s.frames()
 	defer b.free()
 	first := s.req.since.IsZero()
 	if first {
@@ -55,7 +55,7 @@ func (s *stream) begin() error {
 		// The client gets no newer id before all that it missed is written.
 		s.lastID = s.req.since.String()
 	}
-	if err := b.ready(s.lastID, s.req.scopes, s.req.lives); err != nil { // strings only: it can't
+	if err := b.ready(s.lastID, s.req.scopes, s.req.lives, s.req.id.UserID); err != nil { // strings only: it can't
 		panic(err)
 	}
 	if err := s.write(b); err != nil {

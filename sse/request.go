@@ -23,6 +23,7 @@ type request struct {
 	rows    rowsIn         // in their frames
 	whole   []LiveQuery    // whose result the client hasn't, whatever since says
 	since   journal.Cursor // zero: from now on
+	mark    string         // that came with since
 	origins []string       // whose changes to leave out
 
 	window, spread time.Duration // how long an event may wait for others of its scope: see burst
@@ -101,7 +102,7 @@ func (h *Handler) readRequest(r *http.Request, maxScopes int) (request, *problem
 			return request{}, p
 		}
 	}
-	if req.since, p = readCursor(r.Header.Get("Last-Event-ID"), query); p != nil {
+	if req.since, req.mark, p = readCursor(r.Header.Get("Last-Event-ID"), query); p != nil {
 		return request{}, p
 	}
 	for _, origin := range query["origin"] {
@@ -171,7 +172,7 @@ var sinceNames = []string{"Last-Event-ID", "lastEventId", "since"}
 
 // readCursor reads from where to resume. The header wins over the parameters: a browser
 // sends it when it comes back, to the address it had at first.
-func readCursor(lastEventID string, query url.Values) (journal.Cursor, *problem) {
+func readCursor(lastEventID string, query url.Values) (_ journal.Cursor, mark string, _ *problem) {
 	given := lastEventID != ""
 	for _, name := range sinceNames {
 		values := query[name]
@@ -179,18 +180,19 @@ func readCursor(lastEventID string, query url.Values) (journal.Cursor, *problem)
 		case given || len(values) == 0:
 			continue
 		case len(values) > 1:
-			return journal.Cursor{}, badCursor.problem(fmt.Sprintf("There is more than one %s=.", name))
+			return journal.Cursor{}, "", badCursor.problem(fmt.Sprintf("There is more than one %s=.", name))
 		}
 		lastEventID = values[0]
 		given = lastEventID != "" || name == "since" // a polyfill that has no last id yet sends an empty one
 	}
 	if !given {
-		return journal.Cursor{}, nil
+		return journal.Cursor{}, "", nil
 	}
-	cursor, err := journal.ParseCursor(lastEventID)
+	text, mark, _ := strings.Cut(lastEventID, markSeparator)
+	cursor, err := journal.ParseCursor(text)
 	if err != nil {
-		return journal.Cursor{}, badCursor.problem(
+		return journal.Cursor{}, "", badCursor.problem(
 			"The text to resume from is not a cursor. It comes from the id of a frame or from pgbell.cursor(), unchanged.")
 	}
-	return cursor, nil
+	return cursor, strings.Clone(mark), nil
 }

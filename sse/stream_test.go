@@ -26,7 +26,7 @@ func TestStreamBeginsWithRetryThenReady(t *testing.T) {
 			}
 			seen[wait] = true
 			ready := c.want(event)
-			want := item{event, "ready", cursor(1), `{"cursor":"` + cursor(1) + `","scopes":["task:1","b%20c"]}`}
+			want := item{event, "ready", cursor(1), `{"cursor":"` + cursor(1) + `","scopes":["task:1","b%20c"],"user":null}`}
 			if ready != want {
 				t.Errorf("got  %v\nwant %v", ready, want)
 			}
@@ -88,7 +88,7 @@ func TestReadyCoversNothingThatIsStillQueued(t *testing.T) {
 				from = cursor(2)
 				c.wantEvent("", changeData("a"))
 			}
-			c.wantEvent(from, `{"cursor":"`+from+`","scopes":["a"]}`)
+			c.wantEvent(from, `{"cursor":"`+from+`","scopes":["a"],"user":null}`)
 			c.wantEvent(from, changeData("a"))
 			if got := c.want(id); got.id != cursor(3) {
 				t.Errorf("got %v, want %s", got, cursor(3))

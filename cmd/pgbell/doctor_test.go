@@ -8,9 +8,9 @@ import (
 )
 
 // diagnosis returns what doctor --json says, by subject, and its exit code.
-func diagnosis(t *testing.T, db string) (map[string]finding, int) {
+func diagnosis(t *testing.T, db string, args ...string) (map[string]finding, int) {
 	t.Helper()
-	r := runOn(t, db, "doctor", "--json")
+	r := runOn(t, db, append([]string{"doctor", "--json"}, args...)...)
 	var all []finding
 	if err := json.Unmarshal([]byte(r.stdout), &all); err != nil {
 		t.Fatalf("%v: %s%s", err, r.stdout, r.stderr)

@@ -37,8 +37,8 @@ func groupsFromFlags(c *cli.Command) error {
 	return nil
 }
 
-// checkGroups looks whether groups that feeds name have members, and at the function of
-// --groups-sql.
+// checkGroups looks whether anybody can be in the audience of feeds, whether groups that they name
+// have members, and at the function of --groups-sql.
 func checkGroups(ctx context.Context, c *cli.Command, conn *pgx.Conn) []finding {
 	var all []finding
 	if c.IsSet("groups-sql") {
@@ -61,6 +61,10 @@ func checkGroups(ctx context.Context, c *cli.Command, conn *pgx.Conn) []finding 
 				by = append(by, element)
 			}
 		}
+	}
+	if tables := guarded(feeds); len(tables) > 0 && c.String("auth") == "none" {
+		all = append(all, finding{warning, "audience", strings.Join(tables, ", ") + ": rows have an audience, and with serve --auth none everybody is nobody and hears of none",
+			"serve --auth header or --auth jwt; if it has that already, give doctor the same"})
 	}
 	switch {
 	case len(by) == 0:

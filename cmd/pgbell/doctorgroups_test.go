@@ -52,6 +52,12 @@ func TestDoctorLooksAtGroups(t *testing.T) {
 			t.Errorf("doctor %s: got %+v, exit %d; want %s, %q, exit %d", test.args, f, code, test.level, test.words, test.code)
 		}
 	}
+	for _, auth := range []string{"none", "header"} {
+		by, _ := diagnosis(t, db, "--auth", auth)
+		if f, found := by["audience"]; found != (auth == "none") || found && (f.Level != warning || !strings.Contains(f.Words, "public.") || !strings.Contains(f.Remedy, "give doctor the same")) {
+			t.Errorf("--auth %s: %+v", auth, f)
+		}
+	}
 	role := newRole(t, db, "")
 	exec1(t, db, grantListener(role))
 	if f, _ := look(as(t, db, role, password), "--groups-sql", "secret"); f.Level != problem || !strings.Contains(f.Words, "may not be called by this role") {

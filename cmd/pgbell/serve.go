@@ -112,6 +112,7 @@ func serve(ctx context.Context, c *cli.Command) error {
 		poll:       wake == "poll",
 		status:     c.Bool("status"),
 		named:      c.String("auth") != "none",
+		anonymous:  c.String("auth") == "none",
 		tls:        https,
 		guard:      guard,
 		log:        log,

@@ -143,6 +143,28 @@ func beginServe(t *testing.T, db string, args ...string) (*process, string) {
 	return p, line.URL
 }
 
+// Where nobody has a name, rows that have owners reach nobody, and it says so.
+func TestServeSaysThatNobodyHearsOfOwners(t *testing.T) {
+	db := migrated(t)
+	exec1(t, db, `create table notes (id int primary key); create table tasks (id int primary key, owner text); select pgbell.attach('notes', '{notes}')`)
+	p, server := beginServe(t, db)
+	resp := send(t, http.DefaultClient, http.MethodGet, server+"/events?scope=tasks")
+	s := &stream{bufio.NewScanner(resp.Body)}
+	if event, data := s.next(); event != "ready" || !strings.HasSuffix(data, `"scopes":["tasks"],"user":null}`) {
+		t.Errorf("got %s %s", event, data)
+	}
+	exec1(t, db, `select pgbell.attach('tasks', '{tasks}', '{owner}')`)
+	if line := p.waitLog(t, "everybody is nobody"); !strings.Contains(line, `"WARN"`) || !strings.Contains(line, `"tables":"public.tasks"`) {
+		t.Errorf("the log says %s", line)
+	}
+	_, named := beginServe(t, db, "--auth", "header")
+	resp = send(t, http.DefaultClient, http.MethodGet, named+"/events?scope=tasks", "X-Forwarded-User", "alice")
+	s = &stream{bufio.NewScanner(resp.Body)}
+	if event, data := s.next(); event != "ready" || strings.Contains(data, "user") {
+		t.Errorf("got %s %s", event, data)
+	}
+}
+
 func get(t *testing.T, url string) (int, string) {
 	t.Helper()
 	resp, err := http.Get(url)

@@ -38,6 +38,7 @@ type server struct {
 	poll       bool          // never ask writers to ring
 	status     bool          // serve the status page
 	named      bool          // only to users that have a name
+	anonymous  bool          // no user has one
 	log        *slog.Logger
 }
 
@@ -48,6 +49,7 @@ func (s *server) run(ctx context.Context) error {
 		s.retention = time.Hour
 	}
 	past, feeds := newHistory(), newFeedWatch(s.conf, s.log)
+	feeds.anonymous = s.anonymous
 	b, err := bus.New(bus.Config{OnReset: past.reset, Logger: s.log})
 	if err != nil {
 		return err

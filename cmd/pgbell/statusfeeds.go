@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,6 +29,8 @@ type feedWatch struct {
 	conf *pgx.ConnConfig
 	log  *slog.Logger
 	poke chan struct{} // a feed has come or gone, or somebody looks on
+
+	anonymous bool // nobody has a name: to be said once, if rows have owners
 
 	mu   sync.Mutex
 	seen feedsSeen
@@ -95,12 +98,31 @@ func (f *feedWatch) run(ctx context.Context) {
 			f.mu.Lock()
 			f.seen = seen
 			f.mu.Unlock()
+			f.warnOfOwners(seen.feeds)
 		} else if ctx.Err() == nil {
 			f.log.Debug("the feeds were not looked at", "err", err) // the listener says it loud
 		}
 		pause(ctx, nil, max(least, 10*time.Since(began))) // the longer it takes, the less often
 		pause(ctx, f.poke, feedsEvery-rand.N(feedsEvery/8))
 	}
+}
+
+// warnOfOwners says, once, that rows have owners and nobody has a name.
+func (f *feedWatch) warnOfOwners(feeds []triggers.Feed) {
+	if tables := guarded(feeds); f.anonymous && len(tables) > 0 {
+		f.anonymous = false
+		f.log.Warn("rows of these tables have an audience, and with --auth none everybody is nobody: no stream hears of them", "tables", strings.Join(tables, ", "))
+	}
+}
+
+// guarded are the tables whose rows some may hear of, and others not.
+func guarded(feeds []triggers.Feed) (tables []string) {
+	for _, f := range feeds {
+		if len(f.Audience) > 0 {
+			tables = append(tables, f.Table)
+		}
+	}
+	return tables
 }
 
 // pause waits for poke, for d or for ctx.

@@ -18,7 +18,9 @@
 // before. What its snapshot doesn't see is emitted later, and makes the entry pending again.
 // A stream's id never covers what makes one of its entries pending. So a client whose id
 // includes the snapshot of the first run that had the present result was told of that result.
-// About all others nothing is certain, and they are told to fetch again.
+// About all others nothing is certain, and they are told to fetch again: so are those of other
+// servers, to which something was told that was gone again before it was seen here. A handler
+// knows its own by a mark after the ids.
 //
 // # What is looked up
 //

@@ -207,7 +207,21 @@ func TestNoViewerIsLeftStale(t *testing.T) {
 	for _, v := range viewers {
 		reopen(v)
 	}
+	allShow := func() {
+		t.Helper()
+		for _, v := range viewers {
+			want := w.ask(`select '[' || coalesce(string_agg(row_to_json(x)::text, ','), '') || ']' from (select * from ` + v.call + `) x`)
+			w.until(fmt.Sprintf("%s sees in %s (rows=%s) %s", v.user, v.query, v.frames, want), func() bool {
+				v.mu.Lock()
+				defer v.mu.Unlock()
+				return v.shown == want
+			})
+		}
+	}
 	for step := range *steps {
+		if rnd.IntN(10) == 0 { // what would be mended by the next change
+			allShow()
+		}
 		w.write(rnd, step)
 		switch rnd.IntN(12) {
 		case 0, 1, 2:
@@ -231,13 +245,8 @@ func TestNoViewerIsLeftStale(t *testing.T) {
 			}
 		}
 	}
+	allShow()
 	for _, v := range viewers {
-		want := w.ask(`select '[' || coalesce(string_agg(row_to_json(x)::text, ','), '') || ']' from (select * from ` + v.call + `) x`)
-		w.until(fmt.Sprintf("%s sees in %s %s", v.user, v.query, want), func() bool {
-			v.mu.Lock()
-			defer v.mu.Unlock()
-			return v.shown == want
-		})
 		if v.mu.Lock(); v.user == "eve" && v.query != "longest" && v.ops["changed"]+v.ops["delta"] > v.failures {
 			t.Errorf("eve, who sees nothing in %s, was told of %v", v.query, v.ops)
 		}
