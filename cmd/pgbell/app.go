@@ -46,6 +46,7 @@ func newApp(stdout, stderr io.Writer) *cli.Command {
 			return nil
 		}
 		c.OnUsageError = usageProblem
+		c.ShellComplete = completeValues(c.ShellComplete)
 		// A list takes one value per flag, as a value may hold a comma; in an
 		// environment variable, one per line.
 		c.SliceFlagSeparator = "\n"

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -65,8 +67,45 @@ const (
 		order by 1 limit 1000`
 )
 
-// completeTables completes a first argument by what a query gives. Without a
-// database that answers at once there is nothing to complete by, and nothing is said.
+// columnsOf are the columns of a table.
+const columnsOf = `
+	select a.attname::pg_catalog.text from pg_catalog.pg_attribute a
+	where a.attrelid operator(pg_catalog.=) pg_catalog.to_regclass($1) and a.attnum operator(pg_catalog.>) 0 and not a.attisdropped
+		and a.attname operator(pg_catalog.~) '^[a-z_][a-z0-9_]*$'
+	order by a.attnum`
+
+// flagValues are the values of flags that have few.
+var flagValues = map[string][]string{
+	"auth": {"none", "header", "jwt"}, "wake": {"auto", "poll"}, "log-level": {"debug", "info", "warn", "error"},
+}
+
+// columnFlags are flags of attach whose values are columns of its table.
+var columnFlags = []string{"audience", "columns", "payload", "regroup"}
+
+// completeValues completes the value of a flag that is the last word so far, and all else by
+// the command's own.
+func completeValues(own cli.ShellCompleteFunc) cli.ShellCompleteFunc {
+	return func(ctx context.Context, c *cli.Command) {
+		word := ""
+		if n := len(os.Args); n > 2 { // the last says to complete
+			word = os.Args[n-2]
+		}
+		name, isFlag := strings.CutPrefix(word, "--")
+		isFlag = isFlag && slices.ContainsFunc(c.Flags, func(f cli.Flag) bool { return slices.Contains(f.Names(), name) })
+		switch {
+		case isFlag && flagValues[name] != nil:
+			fmt.Fprintln(c.Root().Writer, strings.Join(flagValues[name], "\n"))
+		case isFlag && slices.Contains(columnFlags, name):
+			complete(ctx, c, columnsOf, c.Args().First())
+		case own != nil:
+			own(ctx, c)
+		default:
+			cli.DefaultCompleteWithFlags(ctx, c)
+		}
+	}
+}
+
+// completeTables completes a first argument by what a query gives.
 func completeTables(query string) cli.ShellCompleteFunc {
 	return func(ctx context.Context, c *cli.Command) {
 		if args := c.Args(); args.Present() {
@@ -75,26 +114,32 @@ func completeTables(query string) cli.ShellCompleteFunc {
 			}
 			return
 		}
-		ctx, cancel := context.WithTimeout(ctx, completionWait)
-		defer cancel()
-		conf, err := databaseConfig(c)
-		if err != nil {
-			return
-		}
-		conf.OnNotice = nil
-		conn, err := pgx.ConnectConfig(ctx, unprepared(conf))
-		if err != nil {
-			return
-		}
-		defer conn.Close(context.WithoutCancel(ctx))
-		rows, err := conn.Query(ctx, query)
-		if err != nil {
-			return
-		}
-		names, err := pgx.CollectRows(rows, pgx.RowTo[string])
-		if err != nil {
-			return
-		}
-		fmt.Fprintln(c.Root().Writer, strings.Join(names, "\n"))
+		complete(ctx, c, query)
 	}
+}
+
+// complete prints what a query gives. Without a database that answers at once there is nothing
+// to complete by, and nothing is said.
+func complete(ctx context.Context, c *cli.Command, query string, args ...any) {
+	ctx, cancel := context.WithTimeout(ctx, completionWait)
+	defer cancel()
+	conf, err := databaseConfig(c)
+	if err != nil {
+		return
+	}
+	conf.OnNotice = nil
+	conn, err := pgx.ConnectConfig(ctx, unprepared(conf))
+	if err != nil {
+		return
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	rows, err := conn.Query(ctx, query, args...)
+	if err != nil {
+		return
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return
+	}
+	fmt.Fprintln(c.Root().Writer, strings.Join(names, "\n"))
 }

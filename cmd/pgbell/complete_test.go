@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-const completionTables = `create table tasks (id int primary key); create table tasks_done (id int primary key); create table "Odd" (id int primary key);
+const completionTables = `create table tasks (id int primary key, owner text); create table tasks_done (id int primary key); create table "Odd" (id int primary key);
 	create schema app; create table app.orders (id int primary key); create table parts (id int) partition by list (id); create table parts_1 partition of parts default;
 	select pgbell.attach('tasks', array['t']), pgbell.attach('app.orders', array['o'])`
 
@@ -49,6 +49,14 @@ func TestCompletionOffersWhatFits(t *testing.T) {
 		{db, []string{"attach", "tasks", "--scope", "x"}, nothing},
 		{"postgres://u@127.0.0.1:1/d", []string{"attach"}, nothing},
 		{"five", []string{"attach"}, nothing},
+		{db, []string{"attach", "tasks", "--audience"}, []string{"id", "owner"}},
+		{db, []string{"attach", "app.orders", "--scope", "x", "--payload"}, []string{"id"}},
+		{db, []string{"attach", "--audience"}, nothing},
+		{db, []string{"attach", "nowhere", "--regroup"}, nothing},
+		{db, []string{"serve", "--auth"}, []string{"none", "header", "jwt"}},
+		{db, []string{"doctor", "--auth"}, []string{"none", "header", "jwt"}},
+		{db, []string{"serve", "--log-level"}, []string{"debug", "info", "warn", "error"}},
+		{db, []string{"serve", "--wake"}, []string{"auto", "poll"}},
 		{database(t), []string{"detach"}, nothing},
 	} {
 		got, tooLate := []string(nil), true
@@ -65,7 +73,7 @@ func TestCompletionOffersWhatFits(t *testing.T) {
 	if got := completions(t, db); !slices.Contains(got, "attach") || !slices.Contains(got, "completion") || slices.Contains(got, "healthcheck") {
 		t.Errorf("commands %q", got)
 	}
-	if got := completions(t, db, "attach", "tasks", "--sc"); !slices.Equal(got, []string{"--scope"}) {
+	if got := completions(t, db, "attach", "tasks", "--sco"); !slices.Equal(got, []string{"--scope"}) {
 		t.Errorf("flags %q, want --scope", got)
 	}
 }
@@ -115,7 +123,9 @@ func TestBashCompletes(t *testing.T) {
 		{"pgbell attach par", "pgbell attach parts "},
 		{"pgbell attach ta", "pgbell attach tasks"}, // or tasks_done
 		{"pgbell explain ta", "pgbell explain tasks "},
-		{"pgbell attach tasks --sc", "pgbell attach tasks --scope "},
+		{"pgbell attach tasks --sco", "pgbell attach tasks --scope "},
+		{"pgbell attach tasks --audience ow", "pgbell attach tasks --audience owner "},
+		{"pgbell serve --auth h", "pgbell serve --auth header "},
 	} {
 		x.out = ""
 		x.write(t, test.typed+"\t")
