@@ -143,6 +143,44 @@ func TestDemoInABrowser(t *testing.T) {
 	b.wait(`document.querySelector("#bob [data-total=tasks]").textContent === "4"`)
 }
 
+// On a phone one column is shown, and the tab of the other says that something came there.
+func TestDemoOnAPhone(t *testing.T) {
+	chromium.Path(t)
+	d := startDemo(t)
+	b := openTab(t, "about:blank")
+	b.do(chromedp.EmulateViewport(390, 844), chromedp.Navigate(d.page))
+	b.wait(live)
+	shows := func(one, other string) {
+		t.Helper()
+		b.wait(`document.querySelector(%q).offsetParent !== null && document.querySelector(%q).offsetParent === null`, one, other)
+	}
+	shows("#alice", "#bob")
+	b.wait(`document.documentElement.scrollWidth <= innerWidth`)
+
+	// What the buttons do is said at once, in sight, and they offer only what can be done.
+	offers := func(actions string) {
+		t.Helper()
+		b.wait(`[...document.querySelectorAll("[data-if-many]:enabled")].map((b) => b.dataset.action).join() === %q`, actions)
+	}
+	offers("add-many")
+	b.wait(`document.querySelector("[data-part=told]").getBoundingClientRect().bottom < innerHeight`)
+	b.click("[data-action=add-many]")
+	b.wait(`/^Inserted 1,000 rows in \d+ ms/.test(document.querySelector("[data-part=told]").textContent)`)
+	offers("toggle-many,delete-many")
+	b.wait(`document.querySelector("[data-tab=bob]").innerText.includes("new")`)
+	b.click("[data-action=delete-many]")
+	b.wait(`document.querySelector("[data-part=told]").textContent.startsWith("Deleted 1,000 rows")`)
+	offers("add-many")
+
+	b.click("[data-tab=bob]")
+	shows("#bob", "#alice")
+	b.wait(`document.querySelector("[data-tab=bob] [data-part=news]").textContent === ""`)
+	exec1(t, d.db, `insert into tasks (title, owner) values ('For alice', 'alice')`)
+	b.wait(`document.querySelector("[data-tab=alice] [data-part=news]").textContent.endsWith("new")`)
+	b.click("[data-tab=alice]")
+	b.waitShown(aliceTasks, "For alice", true)
+}
+
 // A page that stays open while the demo ends neither keeps it up, nor needs a
 // reload when another one comes: its cursor says nothing there, so all is reset.
 func TestDemoPageOutlivesTheDemo(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -192,6 +193,20 @@ func TestStatusPageShowsWhatTheListenersRoleMaySee(t *testing.T) {
 }
 
 // Else it would show within the minute.
+// Before anything was read there is no number to show, and nothing is well.
+func TestStatusPageWithoutADatabase(t *testing.T) {
+	_, server := beginServe(t, "postgres://u@127.0.0.1:1/d")
+	_, page := get(t, server+"/")
+	for _, name := range []string{"Notification queue", "Journal", "Position", "Oldest change in it"} {
+		if m := regexp.MustCompile(`(?s)<dt>` + name + `</dt>\s*<dd[^>]*>(.*?)</dd>`).FindStringSubmatch(page); m == nil || strings.TrimSpace(m[1]) != "–" {
+			t.Errorf("%s is %q", name, m)
+		}
+	}
+	if !strings.Contains(page, "No changes are heard") || strings.Contains(page, "All is well") {
+		t.Errorf("the page says\n%s", page)
+	}
+}
+
 func TestNewFeedShowsAtOnceWhileNobodyLooks(t *testing.T) {
 	db := migrated(t)
 	exec1(t, db, `create table tasks (id int primary key); create table notes (id int primary key)`)

@@ -87,6 +87,10 @@ func (p *statusPage) view() statusView {
 		lost += s.lost
 	}
 	queue := fact{"Notification queue", fmt.Sprintf("%.1f %% full", 100*l.QueueUsage), grade(l.QueueUsage, queueWarns, queueStops)}
+	journal := byteSize(l.JournalBytes)
+	if l.CaughtUp.IsZero() { // nothing was read yet
+		queue.Value, journal = "–", "–"
+	}
 	v.Tables = []factTable{
 		{"listener", "Listener", []fact{
 			state,
@@ -110,7 +114,7 @@ func (p *statusPage) view() statusView {
 		}},
 		{"database", "Database", []fact{
 			queue,
-			{"Journal", byteSize(l.JournalBytes), ""},
+			{"Journal", journal, ""},
 			{"Oldest change in it", oldest, ""},
 			{"Kept for at least", roughly(p.retention), ""},
 		}},

@@ -70,6 +70,7 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.handler.Ser
 func (p *Page) page(w http.ResponseWriter, r *http.Request) {
 	data := struct {
 		Users []rows
+		Many  bool
 		Try   Try
 		Feeds string
 	}{Try: p.try, Feeds: strings.TrimSpace(feedsSQL)}
@@ -79,7 +80,7 @@ func (p *Page) page(w http.ResponseWriter, r *http.Request) {
 			p.unavailable(w, r.Context(), err)
 			return
 		}
-		data.Users = append(data.Users, rows)
+		data.Users, data.Many = append(data.Users, rows), rows.Many
 	}
 	p.render(w, "page.html", data)
 }
@@ -115,6 +116,7 @@ func (p *Page) change(w http.ResponseWriter, r *http.Request) {
 	case n == 0:
 		http.Error(w, nothing(c.action), http.StatusConflict)
 	default:
+		w.Header().Set("Demo-Rows", strconv.FormatInt(n, 10))
 		w.WriteHeader(http.StatusNoContent)
 	}
 }

@@ -21,6 +21,7 @@ type rows struct {
 	Notes       []note
 	TaskCount   int // shown or not
 	NoteCount   int
+	Many        bool // the thousand are there
 }
 
 type task struct {
@@ -56,13 +57,14 @@ select pgbell.cursor(),
 	(select coalesce(json_agg(n), '[]') from (
 		select id, owner, body, $2 = any(shared_with) as shared from notes
 		where owner = $1 or $1 = any(shared_with)
-		order by id desc limit $3) n)`
+		order by id desc limit $3) n),
+	exists (select from tasks where project_id = 1000)`
 
 // rowsOf returns what user, one of users, may see.
 func (p *Page) rowsOf(ctx context.Context, user string) (rows, error) {
 	r := rows{User: user, Other: users[user]}
 	err := p.db.QueryRow(ctx, selectRows, user, r.Other, shown).
-		Scan(&r.Cursor, &r.TaskCount, &r.Tasks, &r.NoteCount, &r.Notes)
+		Scan(&r.Cursor, &r.TaskCount, &r.Tasks, &r.NoteCount, &r.Notes, &r.Many)
 	if err != nil {
 		return rows{}, fmt.Errorf("rows of %s: %w", user, err)
 	}

@@ -58,6 +58,7 @@ export class Column {
   received(e) {
     this.since = e.lastEventId || this.since;
     this.events++;
+    this.section.dispatchEvent(new Event("news"));
     this.news.push(e);
     if (this.news.length > logged) this.news.shift();
     this.draw();
@@ -107,6 +108,7 @@ export class Column {
       this.section.querySelector(`[data-total=${name}]`).textContent = list.dataset.total;
       this.replace(this.section.querySelector(`[data-list=${name}]`), [...list.children]);
     }
+    offer(template.content.querySelector("[data-many]").dataset.many);
     const count = (name) => this.section.querySelector(`[data-total=${name}]`).textContent;
     this.part("summary").textContent = `${this.user}: ${count("tasks")} tasks, ${count("notes")} notes`;
   }
@@ -164,6 +166,15 @@ export class Column {
       while (log.children.length > logged) log.lastChild.remove();
       this.part("counts").textContent = `${plural(this.events, "event")}, ${plural(this.refreshes, "refresh", "refreshes")}`;
     });
+  }
+}
+
+// offer enables what can be done about the thousand rows, which are there or not.
+function offer(there) {
+  for (const button of document.querySelectorAll("[data-if-many]")) {
+    const focus = document.activeElement === button;
+    button.disabled = button.dataset.ifMany !== there;
+    if (focus && button.disabled) document.querySelector(`[data-if-many=${there}]`).focus();
   }
 }
 
