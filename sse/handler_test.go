@@ -164,7 +164,7 @@ func TestLastEventIDWinsOverSince(t *testing.T) {
 	w := overTCP(t, settings{})
 	c := w.dial("scope=a&since=nonsense", "Last-Event-ID", cursor(1))
 	c.want(retry)
-	c.wantEvent(cursor(1), `{"cursor":"`+cursor(1)+`","scopes":["a"]}`)
+	c.wantEvent(cursor(1), `{"cursor":"`+cursor(1)+`","scopes":["a"],"user":null}`)
 }
 
 func TestSettingsBelowZeroAreRefused(t *testing.T) {

@@ -366,7 +366,7 @@ func TestReplayFromAfterAFailoverIsNotRepeated(t *testing.T) {
 		w.bus.Advance("cd-61:61:")
 		w.emit(record(62, bus.Audience{}, "a"))
 		down.Store(false)
-		c.wantEvent("cd-55:55:", `{"cursor":"cd-55:55:","scopes":["a"]}`)
+		c.wantEvent("cd-55:55:", `{"cursor":"cd-55:55:","scopes":["a"],"user":null}`)
 		c.wantEvent("cd-55:55:", keyData("a", 60))
 		c.wantEvent("cd-61:61:", resetData("a", "another server"))
 		c.wantEvent("cd-61:61:", keyData("a", 62))
