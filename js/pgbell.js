@@ -21,13 +21,13 @@
 //   Stream      one at a time reads the server. It owns the cursor, `last`: all that it covers
 //               was handed on. Each opening asks for what follows it (since=), so that closing
 //               a stream and opening another, with more scopes say, loses nothing: what the
-//               old one had not handed on yet, the new one repeats.
+//               old one had not handed on yet, the new one repeats. Of each live query it has
+//               the rows that `last` covers, for a frame may say only what is another of them.
 //                   connecting -> open -> waiting -> connecting ... -> closed
 //   Connection  has the listeners of one tab. A listener that may have missed something is
 //               *owed* a reset, and gets it once a stream carries its scope: from then on all
 //               comes, so that what it fetches then can't grow old unnoticed. One of a live query
 //               is owed the rows: the leader says them to all when a tab asks, as 'need'.
-//               Of each live query it has the rows, that a frame may say the difference to.
 //   Listener    has one fn, and what fn is yet to be called with, as one event.
 //   Leader      the one Connection of all tabs with the same name that holds the lock `name`.
 //               It runs a Stream for the scopes of all, and says what it hears on a
@@ -82,7 +82,11 @@ export function canonical(scope) {
   return text
 }
 
-// liveScope is what stands for a live query among scopes: no scope has a space. Behind it is the query as
+const livePrefix = 'live ' // no scope has a space
+const isLive = (scope) => scope.startsWith(livePrefix)
+const failed = 'the listener failed' // the reason of a reset
+
+// liveScope is what stands for a live query among scopes: the prefix, and the query as
 // the server writes it, the arguments by name.
 function liveScope(name, args) {
   const escape = (text) => encodeURIComponent(text).replace(/[!'()*]/g, (c) => '%' + c.charCodeAt(0).toString(16).toUpperCase())
@@ -93,12 +97,8 @@ function liveScope(name, args) {
   })
   const query = escape(name) + (all.length > 0 ? '?' : '') + all.join('&')
   if (!name || query.length > 1024) throw new TypeError('pgbell: a live query has a name, and at most 1024 bytes')
-  return live + query
+  return livePrefix + query
 }
-
-const live = 'live '
-const failed = 'the listener failed'
-const isLive = (scope) => scope.startsWith(live)
 
 /** Parser reads an event stream (WHATWG HTML, 9.2.6), in whatever pieces it comes. */
 export class Parser {
@@ -266,8 +266,8 @@ class Stream {
       if (!isLive(scope)) url.searchParams.append('scope', scope)
       else {
         url.searchParams.set('rows', 'delta')
-        url.searchParams.append('live', scope.slice(live.length))
-        if (since && this.result(scope)?.op !== 'rows') url.searchParams.append('whole', scope.slice(live.length))
+        url.searchParams.append('live', scope.slice(livePrefix.length))
+        if (since && this.result(scope)?.op !== 'rows') url.searchParams.append('whole', scope.slice(livePrefix.length))
       }
     }
     const response = await fetch(url, {headers, signal, cache: 'no-store', credentials: credentials ?? 'same-origin'})
@@ -286,9 +286,9 @@ class Stream {
         began = Date.now()
         this.open = true
         this.#again = false
-        this.#host.ready(data?.scopes ? [...data.scopes, ...(data.live ?? []).map((query) => live + query)] : scopes, since ? '' : 'there was no cursor to resume from')
+        this.#host.ready(data?.scopes ? [...data.scopes, ...(data.live ?? []).map((query) => livePrefix + query)] : scopes, since ? '' : 'there was no cursor to resume from')
       } else if (frame.type === 'close') closed = String(data?.reason)
-      else if (data?.live && frame.type === 'live:' + data.live) this.#host.event(this.#tell(live + data.live, data))
+      else if (data?.live && frame.type === 'live:' + data.live) this.#host.event(this.#tell(livePrefix + data.live, data))
       else this.#host.event(data?.scope === frame.type ? data : {scope: frame.type, op: 'reset', reason: 'the event can’t be read'})
     }, (ms) => (this.#retry = Math.min(ms, timing.cap)))
     const reader = response.body.getReader()

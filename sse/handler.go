@@ -94,7 +94,7 @@ type Handler struct {
 	log    *slog.Logger
 	router *mux.Router
 
-	mark string // of ids and cursors that it gave to those who ask for live queries: see livestream.go
+	mark string // of ids and cursors that it gave to those who ask for live queries: see liveids.go
 
 	writers *wire.Writers // nil: no stream takes over its connection
 

@@ -19,12 +19,18 @@ type LiveRows struct {
 	etag string
 	key  []string
 
+	whole func() ([]byte, error) // the end of the data of a frame with all rows: what follows its "live"
+	keyed func() keyedRows
+
 	mu    sync.Mutex
-	all   []byte         // end of a frame's data, see whole
-	keys  []keyedRow     // nil before they are asked for
-	index map[string]int // into keys, by name; nil if two rows have the same key, or one has none
-	from  string         // ETag of those from which delta is: a pointer would keep them, and all before
-	delta []byte         // end of a frame's data
+	from  string // ETag of those from which delta is: a pointer would keep them, and all before
+	delta []byte // end of a frame's data
+}
+
+// keyedRows are rows with their keys.
+type keyedRows struct {
+	rows  []keyedRow
+	index map[string]int // into rows, by name; nil if the keys don't tell the rows apart
 }
 
 // keyedRow is a row of which the key is known.
@@ -37,7 +43,16 @@ type keyedRow struct {
 // The columns key tell a row from the others; without any, all its columns do.
 func NewLiveRows(rows []byte, key []string) *LiveRows {
 	sum := sha256.Sum256(rows)
-	return &LiveRows{json: rows, etag: hex.EncodeToString(sum[:12]), key: key}
+	r := &LiveRows{json: rows, etag: hex.EncodeToString(sum[:12]), key: key}
+	r.whole = sync.OnceValues(func() ([]byte, error) {
+		return dataEnd(struct {
+			Op   string          `json:"op"`
+			Key  []string        `json:"key,omitempty"`
+			Rows json.RawMessage `json:"rows"`
+		}{"rows", key, rows})
+	})
+	r.keyed = sync.OnceValue(func() keyedRows { return keysOf(rows, key) })
+	return r
 }
 
 // JSON returns the array, not to be changed.
@@ -46,41 +61,22 @@ func (r *LiveRows) JSON() []byte { return r.json }
 // ETag is the same for the same JSON, and has no quotes.
 func (r *LiveRows) ETag() string { return r.etag }
 
-// whole returns the end of the data of a frame with all rows: what follows its "live". An error
-// says that they are no array of JSON.
-func (r *LiveRows) whole() ([]byte, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.wholeLocked()
-}
-
-func (r *LiveRows) wholeLocked() (_ []byte, err error) {
-	if r.all == nil {
-		r.all, err = dataEnd(struct {
-			Op   string          `json:"op"`
-			Key  []string        `json:"key,omitempty"`
-			Rows json.RawMessage `json:"rows"`
-		}{"rows", r.key, r.json})
-	}
-	return r.all, err
-}
-
-// since returns the same of a frame that says how these rows came from others, or that has all
-// of them: where it can't be said, or is no shorter.
+// since returns the end of the data of a frame that says how these rows came from others, or
+// that has all of them: where it can't be said, or is no shorter. An error says that they are
+// no array of JSON.
 func (r *LiveRows) since(from *LiveRows) ([]byte, error) {
-	if from == nil || from.etag == r.etag || !slices.Equal(from.key, r.key) {
-		return r.whole()
-	}
-	rowsBefore, before := from.keyed()
-	rows, index := r.keyed()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	all, err := r.wholeLocked()
-	if err != nil || before == nil || index == nil {
+	all, err := r.whole()
+	if err != nil || from == nil || from.etag == r.etag || !slices.Equal(from.key, r.key) {
 		return all, err
 	}
+	before, now := from.keyed(), r.keyed()
+	if before.index == nil || now.index == nil {
+		return all, nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.from != from.etag {
-		delta, err := dataEnd(difference(rowsBefore, before, rows, index))
+		delta, err := dataEnd(difference(before, now))
 		if err != nil {
 			return nil, err
 		}
@@ -101,72 +97,64 @@ type delta struct {
 	Order []json.RawMessage `json:"order,omitempty"` // all keys
 }
 
-func difference(rowsBefore []keyedRow, before map[string]int, rows []keyedRow, index map[string]int) delta {
+func difference(before, now keyedRows) delta {
 	d := delta{Op: "delta"}
 	var order []string // in which a reader has them who knows Set and Gone
-	for _, row := range rowsBefore {
-		if _, stays := index[row.name]; stays {
+	for _, row := range before.rows {
+		if _, stays := now.index[row.name]; stays {
 			order = append(order, row.name)
 		} else {
 			d.Gone = append(d.Gone, row.key)
 		}
 	}
-	for _, row := range rows {
-		at, was := before[row.name]
+	for _, row := range now.rows {
+		at, was := before.index[row.name]
 		if !was {
 			order = append(order, row.name)
 		}
-		if !was || !bytes.Equal(rowsBefore[at].row, row.row) {
+		if !was || !bytes.Equal(before.rows[at].row, row.row) {
 			d.Set = append(d.Set, row.row)
 		}
 	}
-	if !slices.EqualFunc(order, rows, func(name string, row keyedRow) bool { return name == row.name }) {
-		for _, row := range rows {
+	if !slices.EqualFunc(order, now.rows, func(name string, row keyedRow) bool { return name == row.name }) {
+		for _, row := range now.rows {
 			d.Order = append(d.Order, row.key)
 		}
 	}
 	return d
 }
 
-// keyed returns the rows with their keys, and where those are; nil if they don't tell the rows
-// apart.
-func (r *LiveRows) keyed() ([]keyedRow, map[string]int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.keys != nil {
-		return r.keys, r.index
-	}
+// keysOf finds the keys of the rows of a JSON array.
+func keysOf(array []byte, key []string) keyedRows {
 	var rows []json.RawMessage
-	r.keys = []keyedRow{}
-	if json.Unmarshal(r.json, &rows) != nil {
-		return nil, nil
+	if json.Unmarshal(array, &rows) != nil {
+		return keyedRows{}
 	}
-	index := map[string]int{}
+	all := keyedRows{index: map[string]int{}}
 	for i, row := range rows {
-		k, err := r.keyOf(row)
+		k, err := keyOf(row, key)
 		if err != nil {
-			return nil, nil
+			return keyedRows{}
 		}
-		if _, twice := index[k.name]; twice {
-			return nil, nil
+		if _, twice := all.index[k.name]; twice {
+			return keyedRows{}
 		}
-		index[k.name] = i
-		r.keys = append(r.keys, k)
+		all.index[k.name] = i
+		all.rows = append(all.rows, k)
 	}
-	r.index = index
-	return r.keys, r.index
+	return all
 }
 
 // keyOf finds the key of a row: the value of its column, an array of several, or all of the row.
-func (r *LiveRows) keyOf(row json.RawMessage) (keyedRow, error) {
+func keyOf(row json.RawMessage, key []string) (keyedRow, error) {
 	k := keyedRow{row: row, key: row}
-	if len(r.key) > 0 {
+	if len(key) > 0 {
 		var columns map[string]json.RawMessage
 		if err := json.Unmarshal(row, &columns); err != nil {
 			return k, err
 		}
-		values := make([]json.RawMessage, len(r.key))
-		for i, name := range r.key {
+		values := make([]json.RawMessage, len(key))
+		for i, name := range key {
 			value, ok := columns[name]
 			if !ok {
 				return k, fmt.Errorf("there is no column %q", name)

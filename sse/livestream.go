@@ -22,29 +22,6 @@ type liveQuery struct {
 	again bool           // the watch is to be made anew, since the user's groups are others
 }
 
-// A mark is what a handler writes after the ids of streams with live queries, and after the
-// cursors of results: its own clients know them again. Who comes from another server may have a
-// result that was never seen here: at its cursor the query gave what it gives now, but a frame
-// came after that, under the same id; and the result is back to what it was.
-const markSeparator = "@" // no cursor has one
-
-// marked returns a cursor with a mark.
-func marked(cursor, mark string) string {
-	if cursor == "" || mark == "" {
-		return cursor
-	}
-	return cursor + markSeparator + mark
-}
-
-// frames returns frames for this stream.
-func (s *stream) frames() *frames {
-	b := takeFrames()
-	if len(s.lives) > 0 {
-		b.mark = s.h.mark
-	}
-	return b
-}
-
 // watchLives has each live query of the stream watched, as the user in groups is to see it.
 func (s *stream) watchLives(ctx context.Context, groups []string) *problem {
 	id := s.req.id
@@ -232,16 +209,6 @@ func (s *stream) lookAtLives() []liveFrame {
 	return due
 }
 
-// has says whether a client that came back has the result of a state. One that is further than
-// the server may have a later result, of which the server doesn't know yet.
-func (l *liveQuery) has(state LiveState, position journal.Cursor) bool {
-	if state.Pending {
-		position, _ = journal.ParseCursor(state.UpTo) // as well
-	}
-	return !state.Since.IsZero() && l.came.Includes(state.Since) &&
-		(state.Seen.Includes(l.came) || position.Includes(l.came))
-}
-
 // roundLives adds to b what round does after the events, and the frames of live queries.
 func (s *stream) roundLives(b *frames, w *written, drained bool, position, has string) error {
 	due := s.dueLives()
@@ -256,109 +223,4 @@ func (s *stream) roundLives(b *frames, w *written, drained bool, position, has s
 		b.id(s.lastID)
 	}
 	return s.addLives(b, due, has, s.lastID)
-}
-
-// addLives adds frames under the id that the client has, but for the last, which gets id: a
-// client that is cut amid them is told of all of them again.
-func (s *stream) addLives(b *frames, due []liveFrame, has, id string) error {
-	for i, f := range due {
-		if i == len(due)-1 {
-			has = id
-		}
-		if f.rows == nil {
-			b.live(has, f.of.asked, f.reset)
-			continue
-		}
-		data, err := f.rows.since(f.has)
-		if err != nil {
-			return fmt.Errorf("rows of %s: %w", f.of.asked, err)
-		}
-		b.liveRows(has, f.of.asked)
-		if len(data) < maxBatch {
-			b.buf.Write(data)
-		} else { // not copied, however slow the client
-			if err := s.write(b); err != nil {
-				return err
-			}
-			b.alone = data
-		}
-		if b.full() {
-			if err := s.write(b); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// liveRows begins a frame that says which rows q has: the end of its data is to follow.
-func (b *frames) liveRows(id string, q LiveQuery) {
-	b.join()
-	b.field("event", q.liveScope())
-	b.idLine(id)
-	b.buf.WriteString(`data: {"live":"` + q.String() + `",`)
-	b.events++
-}
-
-// live says that the result of q is another, or why to fetch it anew.
-func (b *frames) live(id string, q LiveQuery, reset string) {
-	data := struct {
-		Live   string `json:"live"`
-		Op     string `json:"op"`
-		Reason string `json:"reason,omitempty"`
-	}{q.String(), "changed", reset}
-	if reset != "" {
-		data.Op = "reset"
-	}
-	if err := b.frame(q.liveScope(), id, data); err != nil { // strings only: it can't
-		panic(err)
-	}
-	b.events++
-}
-
-// moveTo makes stamp, a position of the bus, the client's next id, as far as the live queries'
-// frames tell of all that it covers, and not past what the replay has.
-func (s *stream) moveTo(stamp string) {
-	if len(s.lives) > 0 {
-		if stamp = s.vouched(stamp); stamp == "" {
-			return
-		}
-	}
-	s.lastID = s.seam.id(stamp, s.lastID)
-}
-
-// vouched returns the newest position up to stamp of which the frames of live queries tell all,
-// "" if it is none newer than the client's.
-func (s *stream) vouched(stamp string) string {
-	older := false
-	for _, l := range s.lives {
-		state := l.watch.State()
-		switch {
-		case state.Ended || l.again || l.owed != "" || l.told != state.Version:
-			return ""
-		case !state.Pending || includes(state.UpTo, stamp):
-		case includes(stamp, state.UpTo):
-			stamp, older = state.UpTo, true
-		default:
-			return ""
-		}
-	}
-	if older && s.lastID != "" && !includes(stamp, s.lastID) {
-		return ""
-	}
-	return stamp
-}
-
-// includes says whether a cursor sees all that another one does. A text that is none sees
-// nothing.
-func includes(cursor, older string) bool {
-	if cursor == older {
-		return cursor != ""
-	}
-	a, err := journal.ParseCursor(cursor)
-	if err != nil {
-		return false
-	}
-	b, err := journal.ParseCursor(older)
-	return err == nil && a.Includes(b)
 }

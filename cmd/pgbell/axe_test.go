@@ -11,6 +11,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/pgbell/pgbell/internal/chromium"
+	"github.com/pgbell/pgbell/internal/npm"
 )
 
 // axeVersion is of axe-core, which looks for what keeps people from using a page: names that a
@@ -20,13 +21,7 @@ const axeVersion = "4.10.3"
 // axe returns the script, fetched once by npm.
 func axe(t *testing.T) string {
 	t.Helper()
-	if _, err := exec.LookPath("npm"); err != nil {
-		const remedy = "npm is missing: install Node 18 or later (apt-get install nodejs npm)"
-		if os.Getenv("CI") == "true" {
-			t.Fatal(remedy)
-		}
-		t.Skip(remedy)
-	}
+	npm.Need(t)
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		cache = os.TempDir()
@@ -34,9 +29,9 @@ func axe(t *testing.T) string {
 	dir := filepath.Join(cache, "pgbell-axe-"+axeVersion)
 	script := filepath.Join(dir, "node_modules", "axe-core", "axe.min.js")
 	if _, err := os.Stat(script); err != nil {
-		npm := exec.CommandContext(t.Context(), "npm", "install", "--no-audit", "--no-fund", "--prefix", dir, "axe-core@"+axeVersion)
-		if out, err := npm.CombinedOutput(); err != nil {
-			t.Fatalf("%v: %v\n%s", npm.Args, err, out)
+		install := exec.CommandContext(t.Context(), "npm", "install", "--no-audit", "--no-fund", "--prefix", dir, "axe-core@"+axeVersion)
+		if out, err := install.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v\n%s", install.Args, err, out)
 		}
 	}
 	text, err := os.ReadFile(script)

@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,7 +23,6 @@ import (
 
 	"github.com/pgbell/pgbell/bus"
 	"github.com/pgbell/pgbell/internal/pgtest"
-	"github.com/pgbell/pgbell/journal"
 	"github.com/pgbell/pgbell/listener"
 	"github.com/pgbell/pgbell/sse"
 )
@@ -222,32 +222,21 @@ func (w *world) compare(t *testing.T, since, where, text string) {
 		want[user], scopes[e.Scope] = append(want[user], data), true
 	}
 	const end = "the+end"
+	emitted := make(chan struct{})
+	stop := w.bus.Observe([]string{end}, sync.OnceFunc(func() { close(emitted) }))
+	defer stop()
 	if err := w.run("select pgbell.publish('" + end + "')"); err != nil {
 		t.Fatal(err)
 	}
-	w.emitted(t) // else a stream may begin before a reset of earlier, which it gets then
+	select { // else a stream may begin before a reset of earlier, which it gets then
+	case <-emitted:
+	case <-time.After(10 * time.Minute):
+		t.Fatalf("%s: what was written is not emitted", where)
+	}
 	query := url.Values{"since": {since}, "scope": append(slices.Sorted(maps.Keys(scopes)), end)}
 	for user, want := range want {
 		if got := w.hear(t, user, query, end); !slices.Equal(got, want) {
 			t.Errorf("%s: %s gets\n%s\nwant\n%s", where, user, strings.Join(got, "\n"), strings.Join(want, "\n"))
-		}
-	}
-}
-
-// emitted waits until all that was committed is emitted.
-func (w *world) emitted(t *testing.T) {
-	t.Helper()
-	now, err := journal.ParseCursor(w.cursor(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for deadline := time.Now().Add(10 * time.Minute); ; time.Sleep(2 * time.Millisecond) {
-		position, _ := journal.ParseCursor(w.bus.Position()) // of none yet, a cursor that sees nothing
-		if position.Includes(now) {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("what was committed is not emitted")
 		}
 	}
 }

@@ -10,19 +10,15 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/pgbell/pgbell/internal/npm"
 )
 
 // dist is where the page is that npm run build makes, which checks its types and those
 // of pgbell.js as well.
 func dist(t *testing.T) string {
 	t.Helper()
-	if _, err := exec.LookPath("npm"); err != nil {
-		const remedy = "npm is missing: install Node 18 or later (apt-get install nodejs npm)"
-		if os.Getenv("CI") == "true" {
-			t.Fatal(remedy)
-		}
-		t.Skip(remedy)
-	}
+	npm.Need(t)
 	dir, err := build()
 	if err != nil {
 		t.Fatal(err)
@@ -74,9 +70,9 @@ var build = sync.OnceValues(func() (string, error) {
 		}
 	}
 	for _, args := range [][]string{{"ci", "--no-audit", "--no-fund"}, {"run", "build"}} {
-		npm := exec.Command("npm", args...)
-		npm.Dir = filepath.Join(work, "examples", "react")
-		if out, err := npm.CombinedOutput(); err != nil {
+		install := exec.Command("npm", args...)
+		install.Dir = filepath.Join(work, "examples", "react")
+		if out, err := install.CombinedOutput(); err != nil {
 			return "", fmt.Errorf("npm %q: %w\n%s", args, err, out)
 		}
 	}
